@@ -1,0 +1,102 @@
+"""Which characters a recogniser can write, and the class index of each; index 0 is the CTC blank."""
+
+import hashlib
+import json
+import string
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crnn.errors import CharsetError
+
+BLANK = 0
+UnicodeForm = Literal["NFC", "NFKC"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Charset:
+    """An ordered set of characters: character i of `characters` is class i + 1.
+
+    Raises:
+        CharsetError: Duplicates, an empty set, or characters that the normalisation below would change,
+            so that no label could ever hold them.
+    """
+
+    characters: str
+    """The characters in class order, each one code point."""
+    fold_case: bool = False
+    """Read and write lower case only: labels are lower-cased before they are encoded."""
+    unicode_form: UnicodeForm = "NFC"
+    """Normal form of every label: NFC joins accents to letters, NFKC also unifies look-alike variants."""
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.characters:
+            raise CharsetError("A charset needs at least one character; this one is empty.")
+        twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        if twice:
+            raise CharsetError(f"The charset holds {twice} more than once; each character is one class.")
+        changed = [c for c in self.characters if self.normalize(c) != c]
+        if changed:
+            policy = f"fold_case={self.fold_case}, unicode_form={self.unicode_form}"
+            raise CharsetError(
+                f"Labels are normalised ({policy}) before they are encoded, which changes {changed}: "
+                "these classes could never be reached. Remove them or change the policy."
+            )
+        object.__setattr__(self, "_index", {c: i for i, c in enumerate(self.characters, start=1)})
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the network's output: the characters and the blank."""
+        return len(self.characters) + 1
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any character, their order, or the policy."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def normalize(self, text: str) -> str:
+        """The one form in which labels are encoded, compared and written."""
+        # Lower-casing can decompose (İ), and composing can follow it: case first, then the form.
+        return unicodedata.normalize(self.unicode_form, text.lower() if self.fold_case else text)
+
+    def unsupported(self, text: str) -> str:
+        """The distinct characters of the normalised text that have no class, in order of appearance."""
+        return "".join(dict.fromkeys(c for c in self.normalize(text) if c not in self._index))
+
+    def encode(self, text: str) -> list[int]:
+        """Class indices of the normalised text, each ≥ 1.
+
+        Raises:
+            CharsetError: The text holds characters outside the charset; all of them are named.
+        """
+        try:
+            return [self._index[c] for c in self.normalize(text)]
+        except KeyError:
+            raise CharsetError(
+                f"{text!r} holds {list(self.unsupported(text))}, outside this charset of "
+                f"{len(self.characters)} characters."
+            ) from None
+
+    def decode(self, indices: Iterable[int]) -> str:
+        """The text of class indices without blanks or CTC repeats (see `crnn.decode` for those)."""
+        return "".join(self.characters[i - 1] for i in indices)
+
+    def to_dict(self) -> dict[str, str | bool]:
+        """JSON form; `Charset(**d)` is its inverse."""
+        return {
+            "characters": self.characters,
+            "fold_case": self.fold_case,
+            "unicode_form": self.unicode_form,
+        }
+
+
+ALNUM36 = Charset(characters=string.digits + string.ascii_lowercase, fold_case=True)
+"""The field's case-insensitive protocol (Shi et al. 2015, section 3.1)."""
+
+LATIN94 = Charset(characters=string.digits + string.ascii_letters + string.punctuation)
+"""Printable ASCII without the space, as in Bautista and Atienza 2022."""
+
+CHARSETS = {"alnum36": ALNUM36, "latin94": LATIN94}
+"""The charsets that recipes name."""

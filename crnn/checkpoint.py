@@ -1,0 +1,176 @@
+"""The bundle: all that a recogniser needs, in a folder of two files that execute nothing when loaded.
+
+    bundle.json           schema, network, charset, preprocessing, calibration, where it comes from, checksums
+    weights.safetensors   the parameters and batch-norm statistics
+
+What training resumes from (optimiser, schedule, data position) is kept apart, by the training job.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from crnn.charset import Charset
+from crnn.errors import BundleError, CRNNError
+from crnn.model import CRNN, ConvConfig, CRNNConfig
+from crnn.preprocess import PreprocessConfig
+
+SCHEMA_VERSION = 1
+DESCRIPTION = "bundle.json"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """A recogniser on disk or about to be.
+
+    Raises:
+        BundleError: The parts contradict each other.
+    """
+
+    network: CRNNConfig
+    charset: Charset
+    preprocess: PreprocessConfig
+    weights: Mapping[str, Tensor]
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    """Parameters of `crnn.calibration`; empty means that confidence is the path's own probability."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Recipe, seed, data fingerprint, git revision, images seen: for people, not part of the fingerprint."""
+
+    def __post_init__(self) -> None:
+        if self.network.height != self.preprocess.height:
+            raise BundleError(
+                f"The network reads height {self.network.height}, the preprocessing makes height "
+                f"{self.preprocess.height}; they must be equal."
+            )
+
+    def model(self) -> CRNN:
+        """The network with these weights, in evaluation mode, fp32, on the CPU.
+
+        Raises:
+            BundleError: The weights aren't those of this network and charset; the differences are named.
+        """
+        model = CRNN(self.network, self.charset.num_classes)
+        expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+        found = {name: tuple(t.shape) for name, t in self.weights.items()}
+        if expected != found:
+            names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+            listed = ", ".join(f"{n}: {found.get(n)} for {expected.get(n)}" for n in names[:4])
+            raise BundleError(
+                f"{len(names)} weights don't fit a network with {self.charset.num_classes} classes "
+                f"({listed}); the bundle was put together from different models."
+            )
+        model.load_state_dict(dict(self.weights))
+        return model.eval()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with anything that can change a text: weights, charset, geometry."""
+        return _fingerprint(self._description(), safetensors.torch.save(_plain(self.weights)))
+
+    def save(self, directory: Path | str) -> None:
+        """Writes the two files, the description last: a folder without one is no bundle."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        weights = safetensors.torch.save(_plain(self.weights))
+        description = self._description() | {
+            "provenance": dict(self.provenance),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "fingerprint": _fingerprint(self._description(), weights),
+        }
+        (directory / WEIGHTS).write_bytes(weights)
+        partial = directory / (DESCRIPTION + ".partial")
+        partial.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(directory / DESCRIPTION)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> "Bundle":
+        """Reads and verifies a bundle.
+
+        Raises:
+            BundleError: No bundle there, another schema version, or damage; what to do is said.
+        """
+        directory = Path(directory)
+        try:
+            text = (directory / DESCRIPTION).read_text(encoding="utf-8")
+            weights = (directory / WEIGHTS).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"{directory} is no bundle ({error}); it needs {DESCRIPTION} and {WEIGHTS}."
+            ) from error
+        try:
+            description = json.loads(text)
+            version = description["schema_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(
+                f"{directory / DESCRIPTION} is damaged ({error!r}); fetch the bundle again."
+            ) from error
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{directory} has bundle schema {version}; this release reads {SCHEMA_VERSION}. "
+                "Use the release that wrote it, or train again."
+            )
+        try:
+            if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
+                raise BundleError(
+                    f"{directory / WEIGHTS} doesn't match its checksum; fetch the bundle again."
+                )
+            bundle = cls(
+                network=_network(description["network"]),
+                charset=Charset(**description["charset"]),
+                preprocess=PreprocessConfig(**description["preprocess"]),
+                calibration=description["calibration"],
+                provenance=description["provenance"],
+                weights=safetensors.torch.load(weights),
+            )
+            if _fingerprint(bundle._description(), weights) != description["fingerprint"]:
+                raise BundleError(
+                    f"{directory / DESCRIPTION} was changed after it was written; fetch it again."
+                )
+        except BundleError:
+            raise
+        except (KeyError, TypeError, ValueError, CRNNError, safetensors.SafetensorError) as error:
+            raise BundleError(f"{directory} is damaged ({error!r}); fetch the bundle again.") from error
+        return bundle
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "network": asdict(self.network),
+            "charset": self.charset.to_dict(),
+            "preprocess": asdict(self.preprocess),
+            "calibration": dict(self.calibration),
+        }
+
+
+def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Sorted, contiguous and on the CPU, so that equal weights are equal bytes."""
+    return {name: weights[name].detach().to("cpu").contiguous() for name in sorted(weights)}
+
+
+def _fingerprint(description: Mapping[str, Any], weights: bytes) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    digest.update(hashlib.sha256(weights).digest())
+    return digest.hexdigest()[:16]
+
+
+def _network(values: Mapping[str, Any]) -> CRNNConfig:
+    pairs = ("kernel", "padding", "pool")
+    convolutions = tuple(
+        ConvConfig(**dict(conv) | {name: tuple(conv[name]) for name in pairs})
+        for conv in values["convolutions"]
+    )
+    return CRNNConfig(**(dict(values) | {"convolutions": convolutions}))
+
+
+def averaged_weights(model: torch.nn.Module, shadow: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's state with the tensors that `shadow` holds (an average over training) in their place."""
+    return {name: shadow.get(name, tensor) for name, tensor in model.state_dict().items()}

@@ -1,0 +1,191 @@
+"""The CRNN of Shi, Bai, Yao (2015, arXiv 1507.05717): convolutions, bidirectional LSTMs, a class per frame.
+
+Shapes: N batch, C channels, H height, W width, T frames, V classes with the CTC blank at 0.
+The model is images → logits: no text, no loss, no device inside.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from crnn.errors import ModelConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvConfig:
+    """One convolution, ReLU, and the pooling after it."""
+
+    channels: int
+    """Output channels."""
+    kernel: tuple[int, int] = (3, 3)
+    """Kernel height and width."""
+    padding: tuple[int, int] = (1, 1)
+    """Zero padding above and below, left and right."""
+    batch_norm: bool = False
+    """Batch normalisation between the convolution and its ReLU."""
+    pool: tuple[int, int] = (1, 1)
+    """Max-pooling window, which is also its stride: height and width; (1, 1) is none."""
+
+    def out_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width behind this layer of an input of `size`."""
+        height, width = (
+            (n + 2 * p - k + 1) // pool
+            for n, p, k, pool in zip(size, self.padding, self.kernel, self.pool, strict=True)
+        )
+        return height, width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CRNNConfig:
+    """The network without its number of classes, which the charset gives.
+
+    Raises:
+        ModelConfigError: The convolutions don't bring the height down to exactly 1.
+    """
+
+    height: int = 32
+    """Height in pixels of the line images."""
+    convolutions: tuple[ConvConfig, ...]
+    """From the image down to one row of feature columns, the frames."""
+    hidden: int = 256
+    """Units of each LSTM in each direction."""
+    lstm_layers: int = 2
+    """Bidirectional LSTMs, one on the other, each followed by a linear map."""
+
+    def __post_init__(self) -> None:
+        rows = self._grid(width=256)[0]
+        if rows != 1:
+            raise ModelConfigError(
+                f"The convolutions turn height {self.height} into {rows} rows of features; the recurrent "
+                "part reads exactly one. Change a pooling or the last kernel."
+            )
+
+    def num_frames(self, width: int) -> int:
+        """Frames that the network gives for an image of `width` pixels; 0 or less where it is too narrow."""
+        return self._grid(width)[1]
+
+    def _grid(self, width: int) -> tuple[int, int]:
+        return reduce(lambda size, conv: conv.out_size(size), self.convolutions, (self.height, width))
+
+
+class CRNN(nn.Module):
+    """Images to logits.
+
+    Args:
+        config: The layers.
+        num_classes: Characters and the blank.
+    """
+
+    def __init__(self, config: CRNNConfig, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        channels = 1
+        for conv in config.convolutions:
+            layers.append(nn.Conv2d(channels, conv.channels, conv.kernel, padding=conv.padding))
+            if conv.batch_norm:
+                layers.append(nn.BatchNorm2d(conv.channels))
+            layers.append(nn.ReLU(inplace=True))
+            if conv.pool != (1, 1):
+                layers.append(nn.MaxPool2d(conv.pool))
+            channels = conv.channels
+        self.convolutions = nn.Sequential(*layers)
+        self.lstms = nn.ModuleList()
+        self.linears = nn.ModuleList()
+        for layer in range(config.lstm_layers):
+            last = layer == config.lstm_layers - 1
+            self.lstms.append(nn.LSTM(channels, config.hidden, bidirectional=True, batch_first=True))
+            channels = num_classes if last else config.hidden
+            self.linears.append(nn.Linear(2 * config.hidden, channels))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LSTM):
+                for name, parameter in module.named_parameters():
+                    if "weight_hh" in name:
+                        nn.init.orthogonal_(parameter)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Logits of every frame.
+
+        Args:
+            images_NCHW: uint8, C = 1, H = config.height, all of one canonical width W.
+
+        Returns:
+            logits_NTV with T = config.num_frames(W).
+        """
+        features = self.convolutions(images_NCHW.to(self._dtype) / 127.5 - 1.0)
+        sequence_NTC = features.squeeze(2).transpose(1, 2)
+        for lstm, linear in zip(self.lstms, self.linears, strict=True):
+            sequence_NTC = linear(lstm(sequence_NTC)[0])
+        logits_NTV: Tensor = sequence_NTC
+        return logits_NTV
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def forward_flops(config: CRNNConfig, num_classes: int, width: int) -> int:
+    """Floating-point operations (2 per multiply-add) of one image's forward pass at `width` pixels."""
+    size, channels, total = (config.height, width), 1, 0
+    for conv in config.convolutions:
+        plain = ConvConfig(channels=conv.channels, kernel=conv.kernel, padding=conv.padding)
+        height, columns = plain.out_size(size)
+        total += 2 * height * columns * conv.channels * channels * conv.kernel[0] * conv.kernel[1]
+        size, channels = conv.out_size(size), conv.channels
+    for layer in range(config.lstm_layers):
+        outputs = num_classes if layer == config.lstm_layers - 1 else config.hidden
+        per_frame = 2 * 4 * config.hidden * (channels + config.hidden) + 2 * config.hidden * outputs
+        total += 2 * size[1] * per_frame
+        channels = outputs
+    return total
+
+
+PAPER = CRNNConfig(
+    convolutions=(
+        ConvConfig(channels=64, pool=(2, 2)),
+        ConvConfig(channels=128, pool=(2, 2)),
+        ConvConfig(channels=256),
+        ConvConfig(channels=256, pool=(2, 1)),
+        ConvConfig(channels=512, batch_norm=True),
+        ConvConfig(channels=512, batch_norm=True, pool=(2, 1)),
+        ConvConfig(channels=512, kernel=(2, 2), padding=(0, 0)),
+    )
+)
+"""Table 1 of the paper, read literally: 8,330,789 parameters with 37 classes, 24 frames at width 100."""
+
+SMALL = CRNNConfig(
+    convolutions=(
+        ConvConfig(channels=32, batch_norm=True, pool=(2, 2)),
+        ConvConfig(channels=64, batch_norm=True, pool=(2, 2)),
+        ConvConfig(channels=128, batch_norm=True),
+        ConvConfig(channels=128, batch_norm=True, pool=(2, 1)),
+        ConvConfig(channels=192, batch_norm=True, pool=(2, 1)),
+        ConvConfig(channels=192, batch_norm=True, kernel=(2, 1), padding=(0, 0)),
+    ),
+    hidden=128,
+)
+"""For CPUs: 1.25 million parameters, width / 4 frames."""
+
+NETWORKS = {"paper": PAPER, "small": SMALL}
+"""The networks that recipes name."""
+
+
+def seeded(config: CRNNConfig, num_classes: int, seed: int) -> CRNN:
+    """A new network whose weights depend on the seed alone, leaving the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CRNN(config, num_classes)

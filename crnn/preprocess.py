@@ -1,0 +1,169 @@
+"""Image bytes to the one form that the network reads, the same in training, evaluation and transcription.
+
+    bytes → grey, upright → fixed height, aspect kept → padded to a canonical width
+
+The canonical width depends on the image alone, never on its batch, and batches hold one width only:
+the text read from an image can't depend on its company, with no mask anywhere in the network.
+"""
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from crnn.errors import ImageRejectedError, ModelConfigError
+
+GreyImage = npt.NDArray[np.uint8]
+"""uint8 [H, W]; 0 black, 255 white."""
+
+PAD_GREY = 128
+"""Padding is mid-grey, which the network's normalisation maps to zero."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
+"""Recognised by content. Vector and document formats are left out: decoding them runs programs."""
+
+REASONS = ("empty", "not_an_image", "truncated", "undecodable", "too_large", "too_small", "too_wide")
+"""Why an image can be rejected; reports count by these words."""
+
+MAX_BYTES = 64 << 20
+MAX_PIXELS = 20_000_000
+MIN_SIDE = 3
+_LIGHT_INK = 160  # mean grey of the opaque part above which it is taken for light ink
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessConfig:
+    """Geometry of a line image; part of the bundle, since the weights mean nothing without it."""
+
+    height: int = 32
+    """Height in pixels to which every image is scaled."""
+    min_width: int = 32
+    """Smallest canonical width in pixels."""
+    max_width: int = 2048
+    """Largest canonical width; images that would be wider at this height are rejected as too_wide."""
+    width_step: int = 8
+    """Canonical widths are multiples of this up to 16 steps; then the step doubles with every octave,
+    so that padding stays near 5 % and the number of shapes stays small."""
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.min_width, self.width_step) < 1 or self.max_width < self.min_width:
+            raise ModelConfigError(f"Sizes must be positive and min_width ≤ max_width: {self}.")
+
+    def scaled_width(self, width: int, height: int) -> int:
+        """Width in pixels of an image of this size once scaled to `self.height`, before padding."""
+        return max(1, round(width * self.height / height))
+
+    def canonical_width(self, scaled_width: int) -> int:
+        """Smallest canonical width that holds a scaled width, both in pixels.
+
+        Raises:
+            ImageRejectedError: too_wide.
+        """
+        octave = max(0, math.ceil(math.log2(max(scaled_width, 1) / (16 * self.width_step))))
+        step = self.width_step << octave
+        canonical = max(self.min_width, -(-scaled_width // step) * step)
+        if canonical > self.max_width:
+            raise ImageRejectedError(
+                "too_wide",
+                f"{scaled_width} px wide at height {self.height}; this recogniser reads up to "
+                f"{self.max_width}. Crop words or lines first.",
+            )
+        return canonical
+
+
+def decode_image(data: bytes) -> GreyImage:
+    """Decodes image bytes to grey, upright by EXIF; the first frame of animations.
+
+    16-bit and float images are scaled rather than clipped. Transparent images are laid on white, or on
+    black where the opaque part is light ink, so that the ink stays readable.
+
+    Raises:
+        ImageRejectedError: With a reason of `REASONS`; nothing else, whatever the bytes are.
+    """
+    if not data:
+        raise ImageRejectedError("empty", "0 bytes")
+    if len(data) > MAX_BYTES:
+        raise ImageRejectedError("too_large", f"{len(data):,} bytes; at most {MAX_BYTES:,} are decoded")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ImageRejectedError("not_an_image", f"starts with {data[:8]!r}") from None
+    except Exception as error:
+        raise ImageRejectedError("undecodable", f"{type(error).__name__}: {error}"[:200]) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageRejectedError("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are decoded")
+    if min(width, height) < MIN_SIDE:
+        raise ImageRejectedError("too_small", f"{width}×{height} pixels hold no readable character")
+    try:
+        image.draft("L", None)  # a colour JPEG then decodes straight to luma
+        image.load()
+        return _to_grey(upright(image))
+    except Exception as error:
+        # Pillow tells a short file only by its words.
+        short = "truncated" in str(error).lower() or "unexpected end" in str(error).lower()
+        reason = "truncated" if short else "undecodable"
+        raise ImageRejectedError(reason, f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def line_image(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
+    """Scales to `config.height` with the aspect kept and pads on the right to the canonical width.
+
+    Args:
+        grey: uint8 [H, W], any size from 1×1.
+
+    Returns:
+        uint8 [config.height, canonical width].
+
+    Raises:
+        ImageRejectedError: too_wide.
+    """
+    height, width = grey.shape
+    scaled_width = config.scaled_width(width, height)
+    canonical = config.canonical_width(scaled_width)
+    if (height, width) != (config.height, scaled_width):
+        size = (scaled_width, config.height)
+        grey = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
+    line = np.full((config.height, canonical), PAD_GREY, np.uint8)
+    line[:, :scaled_width] = grey
+    return line
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says; as it is where the EXIF is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a decodable picture is worth reading whatever its metadata says
+        return image
+
+
+def _to_grey(image: Image.Image) -> GreyImage:
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+    if image.mode in ("I", "F"):
+        return _stretch(np.asarray(image, np.float64))
+    if image.has_transparency_data:
+        return _flatten(image.convert("RGBA"))
+    return np.array(image if image.mode == "L" else image.convert("RGB").convert("L"))
+
+
+def _stretch(values: npt.NDArray[np.float64]) -> GreyImage:
+    """Integer and float images of unknown range, to the full range of grey."""
+    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(finite.min()), float(finite.max())
+    scale = 255.0 / (high - low) if high > low else 0.0
+    grey: GreyImage = ((finite - low) * scale).round().astype(np.uint8)
+    return grey
+
+
+def _flatten(image: Image.Image) -> GreyImage:
+    alpha = np.asarray(image.getchannel("A"), np.float32) / 255.0
+    ink = np.asarray(image.convert("RGB").convert("L"), np.float32)
+    weight = float(alpha.sum())
+    mostly_clear = weight < 0.5 * alpha.size
+    light_ink = mostly_clear and weight > 0 and float((ink * alpha).sum()) / weight > _LIGHT_INK
+    background = 0.0 if light_ink else 255.0
+    return (ink * alpha + background * (1.0 - alpha)).round().astype(np.uint8)

@@ -1,0 +1,209 @@
+"""One training step in one process: loss, gradients, clipping, schedule, averaged weights."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from crnn.ctc import ctc_loss
+from crnn.errors import ModelConfigError
+from crnn.model import CRNN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """How the weights move."""
+
+    kind: Literal["adamw", "adadelta"] = "adamw"
+    """adamw, or the paper's adadelta with rho 0.9."""
+    learning_rate: float = 2e-3
+    """Peak learning rate."""
+    warmup: float = 0.05
+    """Share of all images over which the rate climbs linearly to its peak."""
+    final: float = 0.01
+    """Rate at the end as a share of the peak, reached along a cosine; 1 keeps the peak."""
+    weight_decay: float = 1e-2
+    """Decoupled decay of matrices; biases and normalisation are left alone. adamw only."""
+    clip_norm: float = 5.0
+    """Gradients are scaled down to at most this norm."""
+    ema_decay: float = 0.999
+    """Per step decay of the averaged weights that are evaluated and shipped; 0 ships the last weights."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise ModelConfigError(f"learning_rate and clip_norm must be positive: {self}.")
+        if not (0 <= self.warmup < 1 and 0 <= self.final <= 1 and 0 <= self.ema_decay < 1):
+            raise ModelConfigError(f"warmup and ema_decay lie in [0, 1), final in [0, 1]: {self}.")
+
+    def rate(self, progress: float) -> float:
+        """Learning rate at `progress`, the share of the run's images already seen."""
+        if progress < self.warmup:
+            return self.learning_rate * max(progress / self.warmup, 1e-3)
+        after = min(1.0, (progress - self.warmup) / (1.0 - self.warmup))
+        return self.learning_rate * (
+            self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * after))
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Images of one canonical width with their targets, on the device of the model."""
+
+    images_NCHW: Tensor
+    """uint8."""
+    targets: Tensor
+    """int [sum of lengths], classes without blanks."""
+    target_lengths: Tensor
+    """int [N], on the CPU."""
+
+    @property
+    def count(self) -> int:
+        """Images."""
+        return self.images_NCHW.shape[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepOutcome:
+    """What one step did on this process."""
+
+    loss_sum: Tensor
+    """fp32 scalar, the sum of this process's per-image losses; on the device, so that reading it may wait."""
+    grad_norm: float
+    """Norm of the global gradient before clipping."""
+    learning_rate: float
+    applied: bool
+    """False where the gradient wasn't finite: the weights were left as they were."""
+
+
+class Learner:
+    """A model with its optimiser and averaged weights.
+
+    Args:
+        model: What is called: the network, or the network wrapped in DistributedDataParallel.
+        network: The bare network inside it.
+        config: How the weights move.
+        precision: bf16 runs the network under autocast; loss, gradients and weights stay fp32.
+        world_size: Processes that share each step; wrapped models average gradients over them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        network: CRNN,
+        config: OptimizerConfig,
+        *,
+        precision: Literal["fp32", "bf16"] = "bf16",
+        world_size: int = 1,
+    ) -> None:
+        self.model, self.network, self.config = model, network, config
+        self.precision, self.world_size = precision, world_size
+        self.steps = 0
+        self.optimizer = _optimizer(network, config)
+        self._parameters = list(network.parameters())
+        self.averaged = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    def step(self, batch: Batch, *, global_count: int, progress: float) -> StepOutcome:
+        """One update towards the mean loss over the `global_count` images of all processes.
+
+        Each image weighs 1 / global_count wherever it is, so that processes may hold different numbers.
+        A gradient that isn't finite is not applied; it is the same on every process, and so is the decision.
+        """
+        self.model.train()
+        rate = self.config.rate(progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses = self.losses(batch)
+        # Wrapped models divide the summed gradients by world_size: multiply it back in.
+        (losses.sum() * (self.world_size / global_count)).backward()  # type: ignore[no-untyped-call]
+        return self._apply(losses.detach().sum(), rate)
+
+    def idle_step(self, batch: Batch, *, progress: float) -> StepOutcome:
+        """Takes part in the other processes' step without adding to it, for one that has run out of data.
+
+        Args:
+            batch: Any batch; it weighs nothing and leaves the batch-norm statistics alone.
+            progress: As in `step`.
+        """
+        self.model.train()
+        rate = self.config.rate(progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with frozen_batch_norm(self.network):
+            (self.losses(batch).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
+        return self._apply(torch.zeros((), device=batch.images_NCHW.device), rate)
+
+    def losses(self, batch: Batch) -> Tensor:
+        """CTC loss of each image, float32 [N]."""
+        images = batch.images_NCHW.contiguous(memory_format=torch.channels_last)
+        enabled = self.precision == "bf16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=enabled):
+            logits_NTV = self.model(images)
+        return ctc_loss(logits_NTV, batch.targets, batch.target_lengths)
+
+    def _apply(self, loss_sum: Tensor, rate: float) -> StepOutcome:
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm))
+        applied = math.isfinite(norm)
+        if applied:
+            self.optimizer.step()
+            self.steps += 1
+            self._average()
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepOutcome(loss_sum=loss_sum, grad_norm=norm, learning_rate=rate, applied=applied)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # Young averages forget fast, so that the first weights don't linger.
+        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
+        current = self.network.state_dict()
+        floating = [name for name, t in current.items() if t.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.averaged[n] for n in floating], [current[n] for n in floating], 1.0 - decay
+        )
+        for name in current.keys() - set(floating):
+            self.averaged[name].copy_(current[name])
+
+    def state(self) -> dict[str, Any]:
+        """All that a later process needs to go on exactly; tensors and plain values only."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "steps": self.steps,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up a state from `state()`, on whatever device the network is."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, tensor in state["averaged"].items():
+            self.averaged[name].copy_(tensor)
+        self.steps = state["steps"]
+
+
+@contextmanager
+def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
+    """Batch norm uses its running statistics, and leaves them alone, inside the block."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+def _optimizer(network: CRNN, config: OptimizerConfig) -> torch.optim.Optimizer:
+    if config.kind == "adadelta":
+        return torch.optim.Adadelta(network.parameters(), lr=config.learning_rate, rho=0.9)
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
