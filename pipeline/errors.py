@@ -13,8 +13,24 @@ class StorageError(PipelineError):
     """An object can't be read, written or listed."""
 
 
+class ObjectNotFoundError(StorageError):
+    """No such object, folder or bucket."""
+
+
+class ObjectChangedError(StorageError):
+    """The object isn't the one that was listed: its etag differs."""
+
+
+class TransientStorageError(StorageError):
+    """Storage kept failing for as long as it was worth waiting; running the job again later may help."""
+
+
 class DataError(PipelineError):
     """A data set is missing, damaged, or of another schema version."""
+
+
+class ManifestError(DataError):
+    """A data set's manifest is missing, damaged, or doesn't belong to its shards."""
 
 
 class CheckpointError(PipelineError):
@@ -26,4 +42,8 @@ class TrackingError(PipelineError):
 
 
 class RegistryError(PipelineError):
-    """A model, version or alias doesn't exist, or a bundle can't be registered or fetched."""
+    """A bundle can't be registered or fetched."""
+
+
+class ModelNotFoundError(RegistryError):
+    """No such model, version, alias or bundle; trying again won't help."""

@@ -1,0 +1,49 @@
+"""What a kind of storage must offer; `pipeline.storage` picks one by URI."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pyarrow.fs import FileSystem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredObject:
+    """One object as a listing found it."""
+
+    uri: str
+    """Where it is; every function of `pipeline.storage` takes it as it stands, odd characters and all."""
+    key: str
+    """Its name below the listed folder, parts separated by "/"."""
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes whenever the content does; S3's entity tag, or the time and size of a local file."""
+    modified: datetime
+    """When it was last written, in UTC."""
+
+
+class Store(Protocol):
+    """One kind of storage. Every method raises StorageError, and nothing else, when storage fails."""
+
+    def read(self, uri: str, etag: str | None) -> bytes:
+        """All bytes of an object; with an etag, only of that very version."""
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Writes or replaces a whole object; a reader sees all of it or the one before."""
+
+    def create(self, uri: str, data: bytes) -> bool:
+        """Writes a whole object unless one is there; True for exactly one of several writers."""
+
+    def exists(self, uri: str) -> bool:
+        """Whether an object (not a folder) is there."""
+
+    def list(self, folder_uri: str) -> Iterator[StoredObject]:
+        """Every object below a folder, lazily, in the byte order of keys."""
+
+    def delete(self, uri: str) -> None:
+        """Removes an object; no error where there is none."""
+
+    def filesystem(self, uri: str) -> tuple[FileSystem, str]:
+        """The same place for libraries that take a pyarrow file system and a path."""

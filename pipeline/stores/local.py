@@ -1,0 +1,160 @@
+"""Files of this machine, or of a disk that all machines mount."""
+
+import logging
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+from pyarrow.fs import FileSystem, LocalFileSystem
+
+from pipeline.errors import ObjectChangedError, ObjectNotFoundError, StorageError
+from pipeline.stores import StoredObject
+
+log = logging.getLogger(__name__)
+
+_UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.unfinished$")
+"""Names of files that are still being written, or whose writer died."""
+
+
+class LocalStore:
+    """Paths, absolute or relative to the working directory, and file:// URIs."""
+
+    def read(self, uri: str, etag: str | None = None) -> bytes:
+        """See `Store.read`."""
+        with _explained(uri, "read"), local_path(uri).open("rb") as file:
+            before = os.fstat(file.fileno())
+            data = file.read()
+            after = os.fstat(file.fileno())
+        found = _etag(before)
+        if _etag(after) != found or (etag is not None and etag != found):
+            raise ObjectChangedError(f"{uri} changed since it was listed (etag {etag}, now {_etag(after)}).")
+        return data
+
+    def write(self, uri: str, data: bytes) -> None:
+        """See `Store.write`."""
+        path = local_path(uri)
+        with _explained(uri, "write"), _unfinished(path, data) as unfinished:
+            unfinished.replace(path)
+
+    def create(self, uri: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        path = local_path(uri)
+        with _explained(uri, "create"), _unfinished(path, data) as unfinished:
+            try:
+                # Content and existence appear together, which open(mode="x") doesn't give.
+                path.hardlink_to(unfinished)
+            except FileExistsError:
+                return False
+        return True
+
+    def exists(self, uri: str) -> bool:
+        """See `Store.exists`."""
+        with _explained(uri, "look for"):
+            return local_path(uri).is_file()
+
+    def list(self, folder_uri: str) -> Iterator[StoredObject]:
+        """See `Store.list`; a folder that doesn't exist is an error."""
+        folder = local_path(folder_uri)
+        with _explained(folder_uri, "list"):
+            if folder.is_file():
+                raise StorageError(f"{folder_uri} is a file. Give the folder that holds it.")
+            yield from _walk(folder, "", frozenset())
+
+    def delete(self, uri: str) -> None:
+        """See `Store.delete`."""
+        with _explained(uri, "delete"):
+            local_path(uri).unlink(missing_ok=True)
+
+    def filesystem(self, uri: str) -> tuple[FileSystem, str]:
+        """See `Store.filesystem`; the path is absolute, since workers have another working directory."""
+        return LocalFileSystem(), str(local_path(uri))
+
+
+def local_path(uri: str) -> Path:
+    """The absolute path that a local URI names, with ~ expanded."""
+    path = unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  resolve() would follow links
+
+
+def _etag(stat: os.stat_result) -> str:
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[StoredObject]:
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        raise StorageError(f"{folder} is a link to a folder above it: listing it would never end.")
+    entries = []
+    with os.scandir(folder) as found:
+        for entry in found:
+            if not _UNFINISHED.match(entry.name):
+                # A folder's name counts with its slash, so that whole keys come in byte order as in S3.
+                entries.append((os.fsencode(entry.name) + b"/" * entry.is_dir(), entry))
+    for name, entry in sorted(entries, key=lambda pair: pair[0]):
+        key = prefix + os.fsdecode(name)
+        if not _is_utf8(key):
+            raise StorageError(
+                f"{entry.path!r}: the name isn't UTF-8. Rename it, so that it can be recorded."
+            )
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), key, above | {here})
+        elif entry.is_file():
+            stat = entry.stat()
+            yield StoredObject(
+                uri=entry.path,
+                key=key,
+                size=stat.st_size,
+                etag=_etag(stat),
+                modified=datetime.fromtimestamp(stat.st_mtime, UTC),
+            )
+        else:
+            log.warning("%s is no regular file, or a link to nothing: left out of the listing", entry.path)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _unfinished(path: Path, data: bytes) -> Iterator[Path]:
+    """The data, safely on disk under a name that listings leave out; the name is gone at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.parent / f".{secrets.token_hex(8)}.unfinished"
+    try:
+        with unfinished.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield unfinished
+        _sync_folder(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the folder's new entry survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(uri: str, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ObjectNotFoundError(f"Can't {verb} {uri}: it doesn't exist. Check the path.") from error
+    except OSError as error:
+        raise StorageError(f"Can't {verb} {uri}: {error.strerror or error}.") from error

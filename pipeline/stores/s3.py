@@ -1,0 +1,277 @@
+"""Objects of S3 and of whatever speaks its protocol, and the only retries of the pipeline.
+
+s3fs gives the connection and its event loop; requests name Bucket and Key outright, so that no key has to
+survive being parsed as a path. botocore's own retries are off: one policy, here, decides.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
+
+from pipeline.errors import ObjectChangedError, ObjectNotFoundError, StorageError, TransientStorageError
+from pipeline.stores import StoredObject
+
+T = TypeVar("T")
+Call = Callable[[Any], Awaitable[T]]
+
+log = logging.getLogger(__name__)
+
+TRANSIENT = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
+TRANSIENT |= {
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "RequestLimitExceeded",
+    "OperationAborted",
+}
+TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody", "BadDigest"}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
+MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
+CHANGED = {"PreconditionFailed", "412"}
+DENIED = {"AccessDenied", "Forbidden", "403", "AllAccessDisabled"}
+PATIENCE_TOLD = 5
+"""Failed tries after which a person is told, once, that a request is slow."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryConfig:
+    """How long to put up with a fault that may pass."""
+
+    patience_s: float = 300.0
+    """Seconds from the first try after which a request is given up; environment: STORAGE_PATIENCE_S."""
+    first_delay_s: float = 0.1
+    """Longest wait before the second try; it doubles from try to try, and a random part of it is waited."""
+    max_delay_s: float = 20.0
+    """Longest wait between two tries."""
+
+    @classmethod
+    def from_env(cls) -> "RetryConfig":
+        """The defaults, with what the environment says."""
+        return cls(patience_s=float(os.environ.get("STORAGE_PATIENCE_S", cls().patience_s)))
+
+
+class S3Store:
+    """Endpoint, region and credentials come from the environment (or the machine's role) and nowhere else.
+
+    Args:
+        retry: When to give up.
+    """
+
+    def __init__(self, retry: RetryConfig | None = None) -> None:
+        self.retry = retry or RetryConfig.from_env()
+        self._fs = _connection(
+            _region(), os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
+        )
+
+    def read(self, uri: str, etag: str | None = None) -> bytes:
+        """See `Store.read`."""
+        bucket, key = split(uri)
+        condition = {"IfMatch": f'"{etag}"'} if etag else {}
+
+        async def get(s3: Any) -> bytes:
+            answer = await s3.get_object(Bucket=bucket, Key=key, **condition)
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+            if len(data) != answer["ContentLength"]:
+                raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
+            return data
+
+        return self._call(uri, "read", get)
+
+    def write(self, uri: str, data: bytes) -> None:
+        """See `Store.write`."""
+        bucket, key = split(uri)
+        self._call(uri, "write", lambda s3: s3.put_object(Bucket=bucket, Key=key, Body=data))
+
+    def create(self, uri: str, data: bytes) -> bool:
+        """See `Store.create`. Where an answer got lost, the object itself tells who wrote it."""
+        bucket, key = split(uri)
+        writer = secrets.token_hex(16)
+        put = {"Bucket": bucket, "Key": key, "Body": data, "IfNoneMatch": "*", "Metadata": {"writer": writer}}
+        try:
+            self._call(uri, "create", lambda s3: s3.put_object(**put))
+        except ObjectChangedError:
+            found = self._call(uri, "look for", lambda s3: s3.head_object(Bucket=bucket, Key=key))
+            return bool(found["Metadata"].get("writer") == writer)
+        return True
+
+    def exists(self, uri: str) -> bool:
+        """See `Store.exists`; a missing bucket is an error."""
+        bucket, key = split(uri)
+        try:
+            self._call(uri, "look for", lambda s3: s3.head_object(Bucket=bucket, Key=key))
+        except ObjectNotFoundError:
+            self._call(f"s3://{bucket}", "look for", lambda s3: s3.head_bucket(Bucket=bucket))
+            return False
+        return True
+
+    def list(self, folder_uri: str) -> Iterator[StoredObject]:
+        """See `Store.list`. One page of 1,000 keys is held at a time; empty folder markers are left out.
+
+        Whether a folder exists can't be told in S3: one with nothing below it lists as empty.
+
+        Raises:
+            StorageError: Also where pages contradict each other, so that a gap never passes for an absence.
+        """
+        bucket, prefix = split(folder_uri.rstrip("/") + "/")
+        request = {"Bucket": bucket, "Prefix": prefix}
+        last = b""
+        while True:
+            page = self._call(folder_uri, "list", lambda s3: s3.list_objects_v2(**request))
+            for entry in page.get("Contents", []):
+                key: str = entry["Key"]
+                if not last < key.encode() or not key.startswith(prefix):
+                    raise StorageError(f"{folder_uri}: the listing is out of order at {key!r}. Run again.")
+                last = key.encode()
+                if key.endswith("/") and entry["Size"] == 0:
+                    continue
+                yield StoredObject(
+                    uri=f"s3://{bucket}/{key}",
+                    key=key.removeprefix(prefix),
+                    size=entry["Size"],
+                    etag=entry["ETag"].strip('"'),
+                    modified=entry["LastModified"],
+                )
+            if not page["IsTruncated"]:
+                return
+            if not page.get("NextContinuationToken"):
+                raise StorageError(f"{folder_uri}: the listing breaks off after {last!r}. Run again.")
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, uri: str) -> None:
+        """See `Store.delete`."""
+        bucket, key = split(uri)
+        self._call(uri, "delete", lambda s3: s3.delete_object(Bucket=bucket, Key=key))
+
+    def filesystem(self, uri: str) -> tuple[FileSystem, str]:
+        """See `Store.filesystem`; pickled, it carries no credentials."""
+        import s3fs
+
+        shared = s3fs.S3FileSystem(
+            use_listings_cache=False,
+            client_kwargs=_region(),
+            config_kwargs={"retries": {"mode": "standard", "max_attempts": 8}},
+        )
+        return PyFileSystem(FSSpecHandler(shared)), "/".join(split(uri))
+
+    def _call(self, uri: str, verb: str, call: Call[T]) -> T:
+        from fsspec.asyn import sync
+
+        result: T = sync(self._fs.loop, self._persist, uri, verb, call)
+        return result
+
+    async def _persist(self, uri: str, verb: str, call: Call[T]) -> T:
+        """Makes a request until it succeeds, fails for good, or patience ends."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.retry.patience_s
+        delay, tries, refreshed = self.retry.first_delay_s, 0, False
+        while True:
+            try:
+                return await call(await self._fs.set_session())
+            except Exception as error:
+                code = _code(error)
+                if code in EXPIRED and not refreshed:
+                    refreshed = True
+                    await self._fs.set_session(refresh=True)
+                    continue
+                if not _is_transient(error):
+                    raise _explain(uri, verb, error) from error
+                if loop.time() + delay > end:
+                    raise TransientStorageError(
+                        f"Can't {verb} {uri}: {code or type(error).__name__} for {self.retry.patience_s:g} s "
+                        f"({error}). Check the store's health and run the job again."
+                    ) from error
+                tries += 1
+                told = logging.WARNING if tries == PATIENCE_TOLD else logging.DEBUG
+                log.log(
+                    told,
+                    "Can't %s %s yet (%s): trying on for up to %g s",
+                    verb,
+                    uri,
+                    error,
+                    end - loop.time(),
+                )
+            await asyncio.sleep(random.uniform(delay / 2, delay))
+            delay = min(2 * delay, self.retry.max_delay_s)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// URI; the key is taken as it stands.
+
+    Raises:
+        StorageError: There is no bucket in it.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise StorageError(f"{uri!r} names no bucket. Write s3://bucket/folder.")
+    return bucket, key
+
+
+def _region() -> dict[str, str]:
+    """AWS_REGION, which botocore alone among the AWS libraries doesn't read."""
+    region = os.environ.get("AWS_REGION")
+    return {"region_name": region} if region else {}
+
+
+@lru_cache
+def _cached_connection(_process: int, region: str | None, _endpoint: str | None) -> Any:
+    import s3fs
+
+    return s3fs.S3FileSystem(
+        skip_instance_cache=True,
+        client_kwargs={"region_name": region} if region else {},
+        config_kwargs={
+            "retries": {"total_max_attempts": 1},
+            "max_pool_connections": 64,
+            "connect_timeout": 10,
+            "read_timeout": 60,
+        },
+    )
+
+
+def _connection(region: dict[str, str], endpoint: str | None) -> Any:
+    """One connection a process and endpoint (which botocore itself reads from the environment)."""
+    return _cached_connection(os.getpid(), region.get("region_name"), endpoint)
+
+
+def _code(error: Exception) -> str | None:
+    response = getattr(error, "response", None)  # a botocore ClientError
+    return response["Error"].get("Code") if isinstance(response, dict) and "Error" in response else None
+
+
+def _is_transient(error: Exception) -> bool:
+    from aiohttp import ClientError as ConnectionTrouble
+    from botocore.exceptions import ConnectionError as BotocoreConnectionError
+    from botocore.exceptions import HTTPClientError
+    from botocore.parsers import ResponseParserError
+
+    code = _code(error)
+    if code is None:
+        passing = (HTTPClientError, BotocoreConnectionError, ConnectionTrouble, ResponseParserError)
+        return isinstance(error, (*passing, ConnectionError, TimeoutError))
+    status: int = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
+    return code in TRANSIENT or status >= 500 or status == 429
+
+
+def _explain(uri: str, verb: str, error: Exception) -> StorageError:
+    code = _code(error)
+    told = f"Can't {verb} {uri}: {code or type(error).__name__} ({error})."
+    if code == "NoSuchBucket":
+        return ObjectNotFoundError(f"{told} Check the bucket's name and AWS_ENDPOINT_URL.")
+    if code in MISSING:
+        return ObjectNotFoundError(f"{told} Check the path.")
+    if code in CHANGED:
+        return ObjectChangedError(f"{told} It isn't the version that was listed.")
+    if code in DENIED:
+        return StorageError(f"{told} These credentials may not {verb} it: check the role's policy.")
+    return StorageError(
+        f"{told} Check AWS_ACCESS_KEY_ID (or the machine's role), AWS_REGION, AWS_ENDPOINT_URL."
+    )
