@@ -1,0 +1,159 @@
+"""What every job shares: logging, Ray, exit codes, signals, failures told in a few lines."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from jobs.failures import ExitCode, IncompleteError, explain, find_cause, keep_trace
+from jobs.machine import available_cpus, memory_bytes, object_store, shared_memory_bytes
+from pipeline.errors import ConfigError
+
+__all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "run_job"]
+
+LEAST_CPUS = 4
+"""Logical CPUs of a local Ray: a training worker and data tasks beside it must fit on any laptop."""
+
+log = logging.getLogger(__name__)
+
+
+def run_job(body: Callable[[], int | None]) -> int:
+    """Runs a job's body and turns however it ends into an exit code.
+
+    Failures are told on stderr by their cause and what to do. SIGTERM and Ctrl-C unwind the body as
+    SystemExit and KeyboardInterrupt, so that its `finally` blocks run. Never raises.
+
+    Args:
+        body: All of the job, parsing of the command line included; returns an exit code, None for OK.
+    """
+    configure_logging()
+    with _sigterm_unwinds():
+        try:
+            return int(body() or ExitCode.OK)
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+                return ExitCode.FAILED
+            return end.code or ExitCode.OK
+        except KeyboardInterrupt:
+            print("\nInterrupted: the same command takes up from what was kept.", file=sys.stderr)
+            return ExitCode.INTERRUPTED
+        except Exception as error:
+            cause = find_cause(error)
+            print(explain(cause), file=sys.stderr)
+            if not cause.ours:
+                print(f"  The whole trace: {keep_trace(error)}", file=sys.stderr)
+            log.debug("The whole trace", exc_info=error)
+            return cause.code
+
+
+def configure_logging() -> None:
+    """Our own messages from INFO up, everybody else's from WARNING up, on stderr.
+
+    LOG_LEVEL=DEBUG shows ours from there up, and what Ray's workers print.
+    """
+    level = os.environ.get("LOG_LEVEL", "INFO").upper()
+    known = logging.getLevelNamesMapping()
+    logging.basicConfig(
+        level=logging.WARNING,
+        # A live progress line may stand where the message begins: clear it.
+        format=("\r\x1b[K" if sys.stderr.isatty() else "") + "%(asctime)s %(levelname).1s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for package in ("crnn", "pipeline", "jobs"):
+        logging.getLogger(package).setLevel(known.get(level, logging.INFO))
+
+
+@contextmanager
+def connect_ray() -> Iterator[None]:
+    """Joins the cluster at RAY_ADDRESS (set inside a Ray job), or starts Ray here; leaves at the end.
+
+    Does nothing where the process is connected already. A local Ray has no dashboard, is protected by a token
+    that lives only in this process's environment, and gives at most 30 % of the memory to its object store.
+
+    Raises:
+        ConfigError: RAY_ADDRESS can't be reached.
+    """
+    quiet = not log.isEnabledFor(logging.DEBUG)
+    if quiet:  # read when ray.data is imported; our own progress line takes their place
+        os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _join(address, quiet)
+    else:
+        _start(quiet)
+    _handle_sigterm()  # ray.init puts its own handler in place, which exits with 15
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, quiet: bool) -> None:
+    import ray
+
+    if address.startswith("http"):
+        raise ConfigError(
+            f"RAY_ADDRESS={address} is a dashboard: jobs are submitted there with `ray job submit`. "
+            "Unset it to run on this machine, or set it to the cluster's own address (host:6379)."
+        )
+    try:
+        ray.init(address=address, log_to_driver=not quiet, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError) as error:
+        raise ConfigError(
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({error}). "
+            "Start one (ray start --head), correct the address, or unset it to run on this machine."
+        ) from error
+
+
+def _start(quiet: bool) -> None:
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray protects a local cluster by a token, which it would write into the home folder and say so.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    store, directory = object_store(memory_bytes(), shared_memory_bytes())
+    ray.init(
+        address="local",
+        num_cpus=max(available_cpus(), LEAST_CPUS),
+        object_store_memory=store,
+        _plasma_directory=directory,
+        include_dashboard=False,
+        log_to_driver=not quiet,
+        logging_level=logging.WARNING,
+    )
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    previous = signal.getsignal(signal.SIGTERM)
+    _handle_sigterm()
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _handle_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python refuses, and none arrive
+        signal.signal(signal.SIGTERM, _unwind)
+
+
+def _unwind(_signal: int, _frame: FrameType | None) -> None:
+    # Once: a second SIGTERM must not break the clean-up that the first one began.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("\nTerminated: keeping what can be kept.", file=sys.stderr)
+    raise SystemExit(ExitCode.TERMINATED)

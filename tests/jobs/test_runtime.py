@@ -1,0 +1,224 @@
+"""How jobs start Ray, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnn.errors import ModelConfigError
+from jobs.failures import ExitCode, IncompleteError
+from jobs.machine import MIB, available_cpus, memory_bytes, object_store
+from jobs.runtime import connect_ray, run_job
+from pipeline.errors import ConfigError, DataError, ModelNotFoundError
+
+
+def fail(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("x"), ExitCode.BAD_CONFIG),
+        (ModelConfigError("x"), ExitCode.BAD_CONFIG),
+        (ModelNotFoundError("x"), ExitCode.BAD_CONFIG),
+        (IncompleteError("x"), ExitCode.INCOMPLETE),
+        (DataError("x"), ExitCode.FAILED),
+        (RuntimeError("x"), ExitCode.FAILED),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+        (SystemExit(2), ExitCode.BAD_CONFIG),
+        (SystemExit(None), ExitCode.OK),
+        (SystemExit("x"), ExitCode.FAILED),
+    ],
+)
+def test_every_ending_has_its_exit_code(error: BaseException, code: ExitCode) -> None:
+    assert run_job(lambda: fail(error)) == code
+
+
+def test_a_job_that_returns_nothing_ended_well() -> None:
+    assert run_job(lambda: None) == 0
+    assert run_job(lambda: ExitCode.INCOMPLETE) == 3
+
+
+def test_an_error_of_ours_is_told_by_its_sentence_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    run_job(lambda: fail(DataError("shards/000003.parquet is damaged; write it again.")))
+    assert capsys.readouterr().err == "error: shards/000003.parquet is damaged; write it again.\n"
+
+
+def test_an_unforeseen_error_names_its_place_and_keeps_its_trace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run_job(lambda: object_store("much", 0)[0])  # type: ignore[arg-type]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: TypeError: ")
+    assert lines[1].startswith("  in jobs/machine.py:")
+    assert lines[1].endswith("(object_store)")
+    trace = Path(lines[2].removeprefix("  The whole trace: "))
+    assert "Traceback (most recent call last)" in trace.read_text()
+
+
+def test_a_full_disk_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    run_job(lambda: fail(OSError(28, "No space left on device")))
+    assert "Free some disk space" in capsys.readouterr().err
+
+
+SLEEPER = """
+    import sys, time
+    from jobs.runtime import run_job
+    def body():
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        finally:
+            print("kept", flush=True)
+    raise SystemExit(run_job(body))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_unwinds_the_job_once(number: signal.Signals, code: int) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SLEEPER)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out) == (code, "kept\n")
+    assert "Traceback" not in err
+
+
+RAY_CHECKS = """
+    import json, os, signal, sys
+    from jobs.runtime import connect_ray, run_job
+    from crnn.errors import CharsetError
+    from pipeline.errors import DataError
+
+    def refuse(batch):
+        try:
+            {}["x"]
+        except KeyError as error:
+            raise CharsetError("'é' is outside the charset") from error
+
+    def stumble(config):
+        raise RuntimeError("stumbled")
+
+    def data():
+        import ray.data
+        ray.data.range(4).map_batches(refuse).materialize()
+
+    def train():
+        import ray.train
+        from ray.train.torch import TorchTrainer
+        TorchTrainer(
+            stumble, train_loop_config={}, scaling_config=ray.train.ScalingConfig(num_workers=1),
+            run_config=ray.train.RunConfig(storage_path=sys.argv[1]),
+        ).fit()
+
+    def task():
+        import ray
+        ray.get(ray.remote(lambda: (_ for _ in ()).throw(DataError("shard 3 is damaged"))).remote())
+
+    def terminated():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+    def all_of_it():
+        with connect_ray():
+            import ray
+            with connect_ray():
+                pass  # a second one joins the first and leaves it running
+            codes = [run_job(part) for part in (task, data, train)]
+            found = {"cpus": ray.cluster_resources()["CPU"], "codes": codes}
+            print(json.dumps(found), flush=True)
+            terminated()
+
+    raise SystemExit(run_job(all_of_it))
+"""
+
+
+@pytest.fixture(scope="module")
+def child_with_ray(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
+    """One process that starts Ray as jobs do, lets workers fail in three ways and is terminated."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(RAY_CHECKS), str(tmp_path_factory.mktemp("runs"))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert not list(home.rglob("*ray*")), "Ray left something in the home folder"
+    return done
+
+
+def test_workers_errors_are_told_by_their_cause_on_the_last_lines(
+    child_with_ray: "subprocess.CompletedProcess[str]",
+) -> None:
+    found = json.loads(child_with_ray.stdout.splitlines()[-1])
+    assert found["codes"] == [ExitCode.FAILED, ExitCode.BAD_CONFIG, ExitCode.FAILED]
+    told = [line for line in child_with_ray.stderr.splitlines() if line.startswith("error: ")]
+    assert told == [
+        "error: shard 3 is damaged",
+        "error: 'é' is outside the charset",
+        "error: RuntimeError: stumbled",
+    ]
+
+
+def test_a_local_ray_has_room_for_a_worker_beside_data_tasks(
+    child_with_ray: "subprocess.CompletedProcess[str]",
+) -> None:
+    assert json.loads(child_with_ray.stdout.splitlines()[-1])["cpus"] >= 4
+
+
+def test_sigterm_ends_a_job_with_143_when_ray_is_connected_too(
+    child_with_ray: "subprocess.CompletedProcess[str]",
+) -> None:
+    assert child_with_ray.returncode == ExitCode.TERMINATED
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    yield monkeypatch
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def test_a_dashboard_s_address_is_refused_with_what_to_do(no_cluster: pytest.MonkeyPatch) -> None:
+    no_cluster.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+    with pytest.raises(ConfigError, match="ray job submit"), connect_ray():
+        pass
+
+
+@given(memory=st.integers(64 * MIB, 1 << 42), shared=st.integers(0, 1 << 42))
+def test_the_object_store_fits_the_memory_and_the_folder_it_is_mapped_from(memory: int, shared: int) -> None:
+    size, directory = object_store(memory, shared)
+    assert size >= 128 * MIB
+    assert size <= max(memory * 3 // 10, 128 * MIB)
+    if directory is None:
+        assert size <= shared
+
+
+def test_a_container_s_limits_count_and_their_absence_does_not_hurt(tmp_path: Path) -> None:
+    machine = available_cpus(tmp_path), memory_bytes(tmp_path)
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert (available_cpus(tmp_path), memory_bytes(tmp_path)) == machine
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    (tmp_path / "memory.max").write_text(f"{512 * MIB}\n")
+    assert (available_cpus(tmp_path), memory_bytes(tmp_path)) == (1, 512 * MIB)
