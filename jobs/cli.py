@@ -26,7 +26,7 @@ def parse_recipe(recipes: Mapping[str, Callable[[], Config]], argv: Sequence[str
         job: Path of the job's file, such as jobs/train.py, for the help.
 
     Raises:
-        SystemExit: 2 with a suggestion where a recipe or flag doesn't exist or a value is wrong; 0 after --help.
+        SystemExit: 2 with a suggestion where a recipe, flag or value isn't one; 0 after --help.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     listed = "\n".join(f"  {name:<12} {_first_line(recipe)}" for name, recipe in recipes.items())
