@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, TrackingError
 
 RUN_TAG = "crnn.run"
 """Tag with the name that identifies a run within its experiment."""
+TABLES_TAG = "mlflow.loggedArtifacts"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 SQLITE = "sqlite:///"
 MAX_METRICS, MAX_PARAMS, MAX_PARAM_LENGTH, MAX_TAG_LENGTH = 1000, 100, 6000, 8000
@@ -217,13 +218,13 @@ class MlflowRun:
 
     def send_table(self, path: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Columns as an artifact (path.json) that the UI shows as a table; replaces an earlier one."""
-        folder = str(Path(path).parent) if "/" in path else None
-        if any(file.path == path for file in self.client.list_artifacts(self.run_id, folder)):
-            # log_table would append to it.
-            rows = [list(row) for row in zip(*columns.values(), strict=True)]
-            self.client.log_text(self.run_id, json.dumps({"columns": list(columns), "data": rows}), path)
-        else:
-            self.client.log_table(self.run_id, {k: list(v) for k, v in columns.items()}, path)
+        # MlflowClient.log_table would append to an earlier one. This is its format, and the tag it sets.
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        self.send_text(path, json.dumps({"columns": list(columns), "data": rows}))
+        listed = json.loads(self.client.get_run(self.run_id).data.tags.get(TABLES_TAG, "[]"))
+        entry = {"path": path, "type": "table"}
+        if entry not in listed:
+            self.client.set_tag(self.run_id, TABLES_TAG, json.dumps([*listed, entry]))
 
     def end(self, status: RunStatus) -> None:
         """The run is over."""

@@ -1,7 +1,18 @@
 """Fixtures that the whole suite shares."""
 
+import json
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +30,121 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (real photographs and annotation files), which is not here")
     return SHARED
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    """An S3-protocol server in a child process; see tests/servers.py."""
+
+    url: str
+
+    def order(self, *rules: dict[str, Any]) -> None:
+        """Sets the faults from now on, and forgets the requests until now."""
+        self._call("/_faults", "POST", json.dumps(rules).encode())
+
+    def requests(self) -> list[tuple[str, str, str]]:
+        """Method, path and query of each request since the faults were set."""
+        return [tuple(request) for request in json.loads(self._call("/_faults", "GET"))]
+
+    def make_bucket(self, name: str) -> str:
+        """The URI of a new bucket."""
+        self._call(f"/{name}", "PUT", b"")
+        return f"s3://{name}"
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs to reach it."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test-key",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def _call(self, path: str, method: str, data: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body: bytes = answer.read()
+            return body
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server that all tests share; use `s3_bucket` to get a bucket of one's own in it."""
+    command = [sys.executable, str(Path(__file__).with_name("servers.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        assert port, "the S3 server didn't start"
+        yield S3Server(url=f"http://127.0.0.1:{port}")
+        process.kill()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a new bucket, reachable through the environment; faults that a test orders end with it."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    yield s3_server.make_bucket(f"bucket-{uuid.uuid4().hex[:12]}")
+    s3_server.order()
+
+
+class MlflowServer:
+    """An MLflow server in a child process that can be killed and started again on the same port and files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it unless it runs, and waits until it answers."""
+        if self._process is not None:
+            return
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        stores = [
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination",
+            str(self.folder / "artifacts"),
+        ]
+        with (self.folder / "server.log").open("ab") as log:
+            # A session of its own: its web workers die with it.
+            self._process = subprocess.Popen(
+                [*command, *stores, "--workers", "1"], stdout=log, stderr=log, start_new_session=True
+            )
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"MLflow didn't start: {(self.folder / 'server.log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """Kills it without warning."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def mlflow_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A server that all tests share: use `mlflow_server`, and an experiment of one's own."""
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def mlflow_server(mlflow_process: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> MlflowServer:
+    """A running MLflow server; the environment's tracking URI names it, and clients give up at once."""
+    mlflow_process.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_process.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    return mlflow_process
