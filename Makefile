@@ -1,0 +1,46 @@
+# The project's few commands. Everything is installed into .venv; nothing else on the machine is changed.
+# Variables: PYTHON=python3.12 (3.11 or newer), PORT=5000 (of `make ui`).
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 5000
+CONSTRAINTS := infra/constraints-cpu.txt
+BIN := .venv/bin
+# The environment is good for these files, this Python and this folder (the project is installed in place).
+KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") | cksum | tr ' ' -)
+STAMP := .venv/ready-$(KEY)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo ui
+.SILENT:
+
+help:
+	echo "make demo   synthesize, train, evaluate, register and transcribe, start to end"
+	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
+	echo "make test   everything that must hold: style, types, layers, tests"
+	echo "make lint   style, types and layers only"
+	echo "make setup  the environment in .venv that the others need, and make on their own"
+
+setup: $(STAMP)
+
+$(STAMP): infra/setup.sh
+	infra/setup.sh "$(PYTHON)" "$(CONSTRAINTS)"
+	rm -f .venv/ready-*
+	touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
+
+test: lint
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest
+
+demo: $(STAMP)
+	$(BIN)/python jobs/demo.py
+
+ui: $(STAMP)
+	test -f out/mlflow.db || { echo "There are no runs yet: make demo makes the first."; exit 1; }
+	echo "http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///out/mlflow.db \
+		--default-artifact-root out/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
