@@ -23,7 +23,7 @@ if moved || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   elif "$python" -m pip --version >/dev/null 2>&1; then
     # Debian keeps ensurepip in python3-venv; a pip of the system can fill an environment too.
     "$python" -m venv --without-pip .venv
-    "$python" -m pip --python .venv/bin/python install --quiet pip
+    "$python" -m pip --python .venv/bin/python install -qq pip
   else
     fail "This Python has neither ensurepip nor pip. On Debian and Ubuntu: apt install python3-venv."
   fi
@@ -37,5 +37,5 @@ import tomllib
 with open("pyproject.toml", "rb") as file:
     print("\n".join(tomllib.load(file)["dependency-groups"]["dev"]))
 PYTHON
-.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+.venv/bin/python -m pip install -qq --disable-pip-version-check \
   --constraint "$constraints" --requirement .venv/dev.txt --editable .
