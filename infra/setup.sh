@@ -14,9 +14,9 @@ fail() {
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   fail "$("$python" --version) is too old: install Python 3.11 or newer, or name one with make setup PYTHON=/path/to/python3.11."
 
-echo "Setting up .venv with $("$python" --version); the first time takes some minutes and 2 GB of disk."
 moved() { [ -f .venv/home ] && [ "$(cat .venv/home)" != "$PWD" ]; }  # scripts in it name their folder
 if moved || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  echo "Setting up .venv with $("$python" --version): some minutes, and 2.5 GB of disk."
   rm -rf .venv
   if "$python" -c 'import ensurepip' 2>/dev/null; then
     "$python" -m venv .venv
