@@ -137,6 +137,8 @@ class Tracker:
 
     def finish(self, status: RunStatus, deadline_s: float = 30.0) -> int:
         """Ends the run and this tracker; says so where something couldn't be sent, and returns how much."""
+        if self._stop:
+            return self._unsent()
         self._do(lambda run: run.end(status))
         unsent = self.flush(deadline_s)
         with self._changed:
@@ -198,7 +200,7 @@ class Tracker:
                 log.warning("MLflow refuses an entry of run %s; it is left out.", self.config.run_name)
         except Exception as error:
             if getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
-                self._run = None  # deleted under our hands, or the server has a new database
+                self._forget_run()
             raise
         with self._changed:
             for _ in points:
@@ -209,6 +211,12 @@ class Tracker:
                 log.info("MLflow answers again; %d entries to go.", self._unsent())
                 self._in_trouble = False
             self._changed.notify_all()
+
+    def _forget_run(self) -> None:
+        """The server has lost the run, and all that it was sent: begin again."""
+        with self._changed:
+            self._run = None
+            self._points = deque(self._known)
 
     def _open(self) -> MlflowRun:
         config = self.config

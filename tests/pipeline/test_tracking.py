@@ -7,6 +7,7 @@ import logging
 import math
 import pickle
 import socket
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,6 +294,24 @@ def test_a_run_that_was_deleted_gets_its_points_when_it_is_restored(
     client.restore_run(run_id)
     assert tracker.flush(PATIENCE_S) == 0
     assert curve(config) == points(0, 30)
+
+
+def test_a_server_that_lost_the_run_is_told_all_of_it_again(
+    mlflow_server: Any, config: TrackerConfig, open_tracker: Callable[[TrackerConfig], Tracker]
+) -> None:
+    tracker = open_tracker(config)
+    tracker.open_run(params={"seed": "7"})
+    tracker.log_points(points(0, 30))
+    assert tracker.flush(PATIENCE_S) == 0
+    lost = tracker.run_id()
+    with sqlite3.connect(mlflow_server.folder / "mlflow.db") as database:
+        for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
+            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (lost,))
+    tracker.log_points(points(30, 40))
+    assert tracker.flush(PATIENCE_S) == 0
+    assert tracker.run_id() == the_run(config).info.run_id != lost
+    assert the_run(config).data.params == {"seed": "7"}
+    assert curve(config) == points(0, 40)
 
 
 @pytest.fixture(scope="module")
