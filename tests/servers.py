@@ -92,7 +92,7 @@ class FaultyApp:
             body = f"<Error><Code>{rule.code}</Code><Message>ordered</Message></Error>".encode()
             status = 200 if rule.kind == "ok_error" else rule.status
             start(f"{status} x", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-            return [body]
+            return [b"" if environment["REQUEST_METHOD"] == "HEAD" else body]
         answer: list[Any] = []
         body = b"".join(self.app(environment, lambda *told: answer.extend(told[:2])))
         if rule.kind == "reset_after":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,18 +76,15 @@ def test_odd_keys_are_taken_as_they_stand(folder: str, key: str) -> None:
 @uses_one_folder
 @given(parts=keys, data=st.binary(max_size=64))
 def test_any_name_comes_back_from_a_listing(folder: str, parts: list[str], data: bytes) -> None:
-    uri = join(folder, *parts)
-    storage.write_atomic(uri, data)
-    try:
-        (found,) = storage.list_objects(folder)
-        assert found.key == "/".join(parts)
-        assert storage.read_bytes(found.uri, etag=found.etag) == data
-    finally:
-        storage.delete(uri)
+    fresh = join(folder, uuid.uuid4().hex)
+    storage.write_atomic(join(fresh, *parts), data)
+    (found,) = storage.list_objects(fresh)
+    assert found.key == "/".join(parts)
+    assert storage.read_bytes(found.uri, etag=found.etag) == data
 
 
 def test_keys_come_in_byte_order_and_each_once(folder: str) -> None:
-    wanted = ["a", "a.b", "a/x", "a/y/z", "a0", "B", "é", "z/é", "a-", "a/x.png"]
+    wanted = ["a.b", "a/x", "a/y/z", "a0", "B", "é", "z/é", "a-", "a/x.png"]
     for key in wanted:
         storage.write_atomic(join(folder, key), b"")
     assert [found.key for found in storage.list_objects(folder)] == sorted(wanted, key=str.encode)
