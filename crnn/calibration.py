@@ -1,0 +1,173 @@
+"""Confidence as a probability of the word being right, and how far to trust it.
+
+The likelihood of the best path tells well which words are safer than others, and badly how safe: it falls
+with every character, and training makes it too sure. A logistic regression on two numbers of the hypothesis,
+fitted on held-out words, mends both; three parameters go into the bundle.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import exp, log
+
+import numpy as np
+import numpy.typing as npt
+
+from crnn.decode import Hypothesis
+from crnn.errors import CRNNError
+
+Floats = npt.NDArray[np.float64]
+
+_TINY = 1e-7  # a path of probability 1 has a logarithm of 0
+_MAX_STEPS = 100
+_PRIOR = 1e-3  # holds the parameters where all words are right, or all wrong
+LEAST_WORDS = 100
+
+
+class CalibrationError(CRNNError, ValueError):
+    """Too little to calibrate on, or parameters that aren't a calibration's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """p(right) = σ(bias + likelihood · log(-log_prob) + length · log(1 + characters))."""
+
+    bias: float
+    likelihood: float
+    """Negative: the less likely the path, the less sure."""
+    length: float
+
+    def confidence(self, log_prob: float, characters: int) -> float:
+        """Probability of a best-path text being right.
+
+        Args:
+            log_prob: Of the path, as `best_path` gives it.
+            characters: Of the text.
+        """
+        score = self.bias + self.likelihood * log(-log_prob + _TINY) + self.length * log(1 + characters)
+        return 1 / (1 + exp(-score)) if score >= 0 else exp(score) / (1 + exp(score))
+
+    def apply(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+        """The hypotheses of `best_path` with calibrated confidences."""
+        return [replace(h, confidence=self.confidence(min(h.log_prob, 0.0), len(h.text))) for h in hypotheses]
+
+    @classmethod
+    def fit(
+        cls, log_probs: Sequence[float], characters: Sequence[int], right: Sequence[bool]
+    ) -> "Calibration":
+        """Maximum likelihood on held-out words, by Newton's method.
+
+        Args:
+            log_probs: Of the paths.
+            characters: Of the texts that were read.
+            right: Whether the words were right.
+
+        Raises:
+            CalibrationError: Fewer than 100 words.
+        """
+        if len(right) < LEAST_WORDS:
+            raise CalibrationError(
+                f"{len(right)} words are too few to calibrate on; give at least {LEAST_WORDS} held-out words."
+            )
+        features = np.stack(
+            [
+                np.ones(len(right)),
+                np.log(-np.minimum(np.asarray(log_probs, np.float64), 0.0) + _TINY),
+                np.log1p(np.asarray(characters, np.float64)),
+            ],
+            axis=1,
+        )
+        target = np.asarray(right, np.float64)
+        weights = np.zeros(features.shape[1])
+        for _ in range(_MAX_STEPS):
+            predicted = 1 / (1 + np.exp(-np.clip(features @ weights, -30, 30)))
+            gradient = features.T @ (predicted - target) + _PRIOR * weights
+            hessian = (features * (predicted * (1 - predicted))[:, None]).T @ features
+            step = np.linalg.solve(hessian + _PRIOR * np.eye(len(weights)), gradient)
+            weights -= step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
+            if np.abs(step).max() < 1e-8:
+                break
+        return cls(bias=float(weights[0]), likelihood=float(weights[1]), length=float(weights[2]))
+
+    def to_dict(self) -> dict[str, float]:
+        """For the bundle; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float]) -> "Calibration | None":
+        """From a bundle; None where the bundle is not calibrated.
+
+        Raises:
+            CalibrationError: Other parameters than these.
+        """
+        if not values:
+            return None
+        if set(values) != set(cls.__dataclass_fields__):
+            raise CalibrationError(
+                f"The bundle's calibration has {sorted(values)}; this release knows "
+                f"{sorted(cls.__dataclass_fields__)}. Calibrate it again with jobs/evaluate.py --calibrate."
+            )
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReliabilityBin:
+    """Words of about one confidence."""
+
+    confidence: float
+    """Their mean."""
+    accuracy: float
+    """Share of them that was right."""
+    words: int
+
+
+def reliability(confidences: Sequence[float], right: Sequence[bool], bins: int = 15) -> list[ReliabilityBin]:
+    """Words by confidence, in equal intervals of it; empty ones are left out."""
+    values, truths = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    numbers = np.minimum((values * bins).astype(np.int64), bins - 1)
+    found = []
+    for number in np.unique(numbers):
+        inside = numbers == number
+        found.append(
+            ReliabilityBin(
+                confidence=float(values[inside].mean()),
+                accuracy=float(truths[inside].mean()),
+                words=int(inside.sum()),
+            )
+        )
+    return found
+
+
+def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 15) -> float:
+    """Mean distance of confidence and accuracy over the words, by bins (Naeini et al. 2015); 0 is best."""
+    parts = reliability(confidences, right, bins)
+    total = sum(part.words for part in parts)
+    return sum(part.words * abs(part.confidence - part.accuracy) for part in parts) / max(total, 1)
+
+
+def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> tuple[Floats, Floats, Floats]:
+    """What is gained by leaving the least sure words to people.
+
+    Returns:
+        Thresholds of confidence in descending order; coverage, the share of words at least so sure; and risk,
+        the share of errors among these.
+    """
+    values, wrong = np.asarray(confidences, np.float64), ~np.asarray(right, bool)
+    order = np.argsort(-values, kind="stable")
+    accepted, errors = np.arange(1, len(order) + 1), np.cumsum(wrong[order])
+    sure = values[order]
+    # Words of one confidence are accepted together.
+    last = np.flatnonzero(np.append(sure[1:] != sure[:-1], True)) if len(sure) else np.empty(0, np.int64)
+    return sure[last], accepted[last] / max(len(order), 1), errors[last] / np.maximum(accepted[last], 1)
+
+
+def coverage_at(confidences: Sequence[float], right: Sequence[bool], precision: float) -> tuple[float, float]:
+    """Largest share of words that can go without review at a precision, and the confidence to ask for.
+
+    Returns:
+        (coverage, threshold); (0, 1) where no threshold gives that precision.
+    """
+    thresholds, coverage, risk = risk_coverage(confidences, right)
+    allowed = np.flatnonzero(risk <= 1 - precision)
+    if not len(allowed):
+        return 0.0, 1.0
+    return float(coverage[allowed[-1]]), float(thresholds[allowed[-1]])

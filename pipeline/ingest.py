@@ -1,0 +1,121 @@
+"""Archives in any of the known formats to shards and a manifest, on Ray; read == kept + rejected."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipeline.errors import ConfigError
+from pipeline.manifest import NAME, Manifest, ShardInfo
+from pipeline.schema import REJECT_SCHEMA, SAMPLE_SCHEMA
+from pipeline.shards import write_shard
+from pipeline.sources.catalogue import FORMATS
+from pipeline.sources.samples import Part, Reject, SourceError, SourceOptions
+from pipeline.storage import exists, join, parquet_bytes, write_atomic
+
+REJECTS = "rejects.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ingested:
+    """What became of an archive."""
+
+    read: int
+    kept: int
+    rejected: Mapping[str, int]
+    """Entries by reason; rejects.parquet names each."""
+    manifest: Manifest
+    found: bool
+    """The data set was there already, made the same way; nothing was read now."""
+
+
+def ingest(format_name: str, options: SourceOptions, output: str, *, source: str) -> Ingested:
+    """Makes a data set of an archive; Ray must be connected.
+
+    Args:
+        format_name: A name of `FORMATS`.
+        options: Where the archive is and how it is to be read.
+        output: Folder URI of the data set.
+        source: What the samples' `source` column says: the name of the set.
+
+    Raises:
+        ConfigError: The folder holds a data set that was made otherwise.
+        SourceError: The archive can't be read at all, or not one sample of it can be kept.
+        StorageError: Reading or writing failed.
+    """
+    chosen = FORMATS[format_name]
+    config = {"format": format_name, "source": source, **asdict(options), "lexicons": dict(chosen.lexicons)}
+    if exists(join(output, NAME)):
+        return _found(output, config)
+    shards: list[ShardInfo] = []
+    rejects: dict[int, pa.Table] = {}
+    for index, shard, rejected in _written(chosen.open(options), output, source):
+        shards += [shard] if shard else []
+        rejects[index] = rejected
+    table = pa.concat_tables([rejects[i] for i in sorted(rejects)] or [REJECT_SCHEMA.empty_table()])
+    kept = sum(shard.rows for shard in shards)
+    counts = dict(sorted(Counter(table["reason"].to_pylist()).items()))
+    write_atomic(join(output, REJECTS), parquet_bytes(table))
+    if not kept:
+        raise SourceError(
+            f"{options.input}: none of {table.num_rows} entries could be kept ({counts or 'it is empty'}); "
+            f"each is named in {join(output, REJECTS)}. Are --images, --suffix and --flatten right?"
+        )
+    manifest = Manifest(shards=tuple(shards), config=config, rejected=counts)
+    manifest.write(output)
+    return Ingested(read=kept + table.num_rows, kept=kept, rejected=counts, manifest=manifest, found=False)
+
+
+def _found(output: str, config: Mapping[str, Any]) -> Ingested:
+    manifest = Manifest.read(output)
+    if dict(manifest.config) != config:
+        raise ConfigError(
+            f"{output} holds a data set that was made otherwise ({dict(manifest.config)}); "
+            "give another --output, or remove it."
+        )
+    rejected = sum(manifest.rejected.values())
+    return Ingested(
+        read=manifest.rows + rejected,
+        kept=manifest.rows,
+        rejected=manifest.rejected,
+        manifest=manifest,
+        found=True,
+    )
+
+
+def _written(
+    parts: Iterator[Part], output: str, source: str
+) -> Iterator[tuple[int, ShardInfo | None, pa.Table]]:
+    """Reads and writes parts on Ray, a bounded number at once: an archive may have any number of them."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    at_once = 2 * max(1, int(resources.get("CPU", 1)))
+    task = ray.remote(write_part)
+    running: dict[Any, int] = {}
+    numbered = enumerate(parts)
+    more = True
+    while more or running:
+        while more and len(running) < at_once:
+            following = next(numbered, None)
+            if following is None:
+                more = False
+                break
+            index, part = following
+            running[task.remote(part, output, index, source)] = index
+        if running:
+            done, _ = ray.wait(list(running))
+            index = running.pop(done[0])
+            yield index, *ray.get(done[0])
+
+
+def write_part(part: Part, output: str, index: int, source: str) -> tuple[ShardInfo | None, pa.Table]:
+    """One part as one shard, where any of it can be kept, and its rejects."""
+    rows: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    for found in part.read():
+        kept = rejects if isinstance(found, Reject) else rows
+        kept.append({**asdict(found), "source": source})
+    shard = write_shard(output, index, pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)) if rows else None
+    return shard, pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)

@@ -1,0 +1,151 @@
+"""LMDB archives: clovaai's and mmocr's."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError, ObjectNotFoundError
+from pipeline.sources.samples import (
+    BAD_ENCODING,
+    MALFORMED,
+    MISSING_IMAGE,
+    MISSING_LABEL,
+    PART_ROWS,
+    Reject,
+    Sample,
+    SourceError,
+    SourceOptions,
+    admit,
+)
+from pipeline.storage import exists, join, local_copy, read_bytes
+
+DATA_FILE = "data.mdb"
+
+
+def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart"]:
+    """`label-%09d` and `num-samples`, numbered from 1; labels in UTF-8 (clovaai) or JSON objects (mmocr 0.x).
+
+    Images are `image-%09d` in the same archive, or in that of `--images`, or the files that mmocr's labels
+    name, in the folder of `--images`.
+
+    Raises:
+        SourceError: Not such an archive, or one that was cut short.
+    """
+    with open_lmdb(options.input) as transaction:
+        told = transaction.get(b"num-samples")
+    if told is None or not told.strip().isdigit():
+        raise SourceError(f"{options.input} says num-samples = {told!r}; it must say how many it holds.")
+    count, images = int(told), options.images or options.input
+    as_files = images != options.input and not (images.endswith(".mdb") or exists(join(images, DATA_FILE)))
+    for start in range(1, count + 1, PART_ROWS):
+        yield LmdbPart(
+            labels=options.input,
+            images=images,
+            as_files=as_files,
+            numbers=range(start, min(start + PART_ROWS, count + 1)),
+            split=options.split,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LmdbPart:
+    """Some numbers of an archive, which is opened where it is read."""
+
+    labels: str
+    images: str
+    """The same archive, another one, or a folder of files that the labels name."""
+    as_files: bool
+    numbers: range
+    split: str | None
+
+    def read(self) -> Iterator[Sample | Reject]:
+        """Every number gives a sample or a reject."""
+        with open_lmdb(self.labels) as labels:
+            if self.images == self.labels:
+                yield from self._samples(labels, labels)
+            elif self.as_files:
+                yield from self._samples(labels, None)
+            else:
+                with open_lmdb(self.images) as images:
+                    yield from self._samples(labels, images)
+
+    def _samples(self, labels: Any, images: Any) -> Iterator[Sample | Reject]:
+        for number in self.numbers:
+            key = f"label-{number:09d}"
+            identity, where = key.removeprefix("label-"), f"{self.labels}: {key}"
+            raw = labels.get(key.encode())
+            if raw is None:
+                yield Reject(id=identity, reason=MISSING_LABEL, detail=f"{where} isn't there")
+                continue
+            try:
+                text, path = _label(raw.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                yield Reject(id=identity, reason=BAD_ENCODING, detail=f"{where}: not UTF-8 ({error.reason})")
+                continue
+            if images is not None:
+                image = images.get(b"image-%09d" % number)
+            elif path is None:
+                detail = f"{where}: a plain label names no image file"
+                yield Reject(id=identity, reason=MALFORMED, detail=detail, text=text)
+                continue
+            else:
+                image = _file(join(self.images, path))
+            if image is None:
+                detail = f"{where}: its image isn't in {self.images}"
+                yield Reject(id=identity, reason=MISSING_IMAGE, detail=detail, text=text)
+                continue
+            yield admit(id=identity, text=text, image=image, where=where, split=self.split)
+
+
+def _label(raw: str) -> tuple[str, str | None]:
+    """The text, and the file of mmocr's labels."""
+    if raw.startswith("{"):
+        try:
+            record = json.loads(raw)
+            return str(record["text"]), str(record["filename"])
+        except (ValueError, KeyError, TypeError):
+            pass  # a word may begin with a brace
+    return raw, None
+
+
+def _file(uri: str) -> bytes | None:
+    try:
+        return read_bytes(uri)
+    except ObjectNotFoundError:
+        return None
+
+
+@contextmanager
+def open_lmdb(uri: str) -> Iterator[Any]:
+    """A read transaction of an archive, by its folder or its data.mdb.
+
+    Raises:
+        ConfigError: The package lmdb isn't installed.
+        SourceError: No archive, or one that was cut short.
+    """
+    try:
+        import lmdb
+    except ImportError as error:
+        raise ConfigError("Reading LMDB archives needs the package lmdb: pip install lmdb.") from error
+    with local_copy(uri) as path:
+        try:
+            environment = lmdb.open(
+                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False
+            )
+        except lmdb.Error as error:
+            raise SourceError(f"{uri} is no LMDB archive that can be opened ({error}).") from error
+        with environment:
+            _refuse_short(uri, path / DATA_FILE if path.is_dir() else path, environment)
+            with environment.begin() as transaction:
+                yield transaction
+
+
+def _refuse_short(uri: str, path: Path, environment: Any) -> None:
+    """Reading behind the end of a mapped file would kill the process instead of raising."""
+    size = path.stat().st_size
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if size < needed:
+        raise SourceError(f"{uri} was cut short: {size:,} bytes of {needed:,}. Fetch it again.")

@@ -1,0 +1,136 @@
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import ray
+import torch
+from PIL import Image
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.model import CRNN, NETWORKS
+from crnn.preprocess import PreprocessConfig
+from jobs.evaluate import main
+from pipeline.manifest import Manifest
+from pipeline.mlflow_run import mlflow_client
+from pipeline.registry import register_bundle, resolve_model, set_alias
+from pipeline.schema import SAMPLE_SCHEMA
+from pipeline.shards import write_shard
+
+# Ray Data warns of its own defaults.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Two versions of a model: 1 writes "a" whatever it sees, 2 writes "b"."""
+    tracking = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", tracking)
+        for letter in "ab":
+            directory = tmp_path_factory.mktemp("bundle")
+            constant(letter).save(directory)
+            register_bundle(directory, "crnn")
+        yield tracking
+
+
+def constant(letter: str) -> Bundle:
+    """A recogniser that writes one letter, whatever it sees."""
+    network = NETWORKS["small"]
+    weights = {k: torch.zeros_like(v) for k, v in CRNN(network, ALNUM36.num_classes).state_dict().items()}
+    bias = next(name for name in reversed(weights) if name.endswith("bias"))
+    weights[bias][ALNUM36.encode(letter)[0]] = 9.0
+    geometry = PreprocessConfig(height=network.height)
+    return Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights)
+
+
+def data_set(directory: Path, texts: str) -> str:
+    buffer = io.BytesIO()
+    Image.new("L", (60, 32), 90).save(buffer, "PNG")
+    row = {"image": buffer.getvalue(), "width": 60, "height": 32, "source": "drawn"}
+    rows = [row | {"id": str(i), "text": text} for i, text in enumerate(texts)]
+    table = pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
+    Manifest(shards=(write_shard(str(directory), 0, table),)).write(str(directory))
+    return str(directory)
+
+
+def test_a_table_is_printed_and_logged_with_the_data_sets_fingerprint(
+    registry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = data_set(tmp_path, "aaab!")
+    command = ["--model", "models:/crnn/1", "--data", f"svt={uri}", "--tracking", registry]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "svt" in printed
+    assert "75" in printed
+    assert "1 empty_truth" in printed
+    assert "CRNN (TPAMI 2017)" in printed
+    assert "82.7" in printed
+    client = mlflow_client(registry)
+    experiment = client.get_experiment_by_name("crnn")
+    (run,) = [
+        run
+        for run in client.search_runs([experiment.experiment_id])
+        if run.info.run_name == "evaluate crnn 1 on svt (alnum36, all)"
+    ]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["evaluation/svt/word_accuracy"] == 0.75
+    (logged,) = run.inputs.dataset_inputs
+    assert logged.dataset.digest == Manifest.read(uri).fingerprint
+    assert {f.path for f in client.list_artifacts(run.info.run_id)} >= {"evaluation.json", "evaluation.txt"}
+
+
+def test_the_alias_moves_only_to_a_model_that_is_not_worse(
+    registry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = data_set(tmp_path, "a" * 30 + "b" * 10)
+
+    def promote(version: int) -> tuple[int, str]:
+        code = main(
+            ["--model", f"models:/crnn/{version}", "--data", f"x={uri}", "--tracking", registry, "--promote"]
+        )
+        return code, resolve_model("models:/crnn@champion", registry).version
+
+    assert promote(2) == (0, "2")  # there was none
+    assert promote(1) == (0, "1")  # better
+    capsys.readouterr()
+    assert promote(2) == (3, "1")  # worse: kept out
+    assert "kept out; worse than the champion" in capsys.readouterr().out
+    assert promote(1) == (0, "1")  # is champion already
+    set_alias("crnn", "champion", "1", tracking_uri=registry)
+
+
+def test_only_registered_models_can_be_promoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    constant("a").save(tmp_path / "bundle")
+    uri = data_set(tmp_path / "data", "ab")
+    arguments = ["--model", str(tmp_path / "bundle"), "--data", f"x={uri}", "--promote"]
+    assert main([*arguments, "--tracking", f"sqlite:///{tmp_path}/m.db"]) == 2
+    assert "Register it first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--data", "svt"], "name=URI"),
+        (["--data", "a=nowhere"], "manifest.json"),
+        (["--data", "a=nowhere", "--protocl", "alnum36"], "--protocol"),
+        (["--data", "a=nowhere", "--margin", "2"], "margin"),
+    ],
+)
+def test_what_can_not_be_done_is_said_and_how_to_do_it(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    constant("a").save(tmp_path / "bundle")
+    tracking = f"sqlite:///{tmp_path}/m.db"
+    code = main(["--model", str(tmp_path / "bundle"), "--tracking", tracking, *arguments])
+    assert code in (1, 2)
+    assert told in capsys.readouterr().err

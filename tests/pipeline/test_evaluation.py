@@ -1,0 +1,167 @@
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from PIL import Image, ImageDraw
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.metrics import PROTOCOLS, Counts
+from crnn.model import CRNN, NETWORKS
+from crnn.preprocess import PreprocessConfig
+from crnn.recognizer import Recognizer
+from pipeline.errors import ConfigError, ManifestError
+from pipeline.evaluation import EMPTY_TRUTH, FILTERED, accuracy_interval, evaluate, score
+from pipeline.manifest import Manifest
+from pipeline.protocols import FILTERS, named_uris
+from pipeline.readings import READING_SCHEMA
+from pipeline.schema import SAMPLE_SCHEMA
+from pipeline.shards import write_shard
+
+# Ray Data warns of its own default.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = NETWORKS["small"]
+    weights = CRNN(network, ALNUM36.num_classes).state_dict()
+    directory = tmp_path_factory.mktemp("bundle")
+    geometry = PreprocessConfig(height=network.height)
+    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
+    return directory
+
+
+def picture(text: str, width: int) -> bytes:
+    image = Image.new("L", (width, 24), 255)
+    ImageDraw.Draw(image).text((3, 6), text, 0)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def make_set(directory: Path, texts: list[str], shards: int = 2, spoil: int | None = None) -> str:
+    rows = [
+        {
+            "id": f"{i}",
+            "image": b"no image" if i == spoil else picture(text, 40 + 9 * i % 60),
+            "text": text,
+            "width": 40 + 9 * i % 60,
+            "height": 24,
+            "source": "drawn",
+        }
+        for i, text in enumerate(texts)
+    ]
+    infos = [
+        write_shard(str(directory), k, pa.Table.from_pylist(rows[k::shards], schema=SAMPLE_SCHEMA))
+        for k in range(shards)
+    ]
+    Manifest(shards=tuple(infos)).write(str(directory))
+    return str(directory)
+
+
+def test_every_image_is_read_as_the_recogniser_reads_it(cluster: None, bundle: Path, tmp_path: Path) -> None:
+    texts = ["One", "two-2", "...", "three", "4", "five"]
+    uri = make_set(tmp_path / "a", texts, spoil=3)
+    other = make_set(tmp_path / "b", ["six", "seven"], shards=1)
+    report = evaluate(str(bundle), {"a": uri, "b": other})
+    assert [part.name for part in report.sets] == ["a", "b"]
+    first, second = report.sets
+    assert first.images + sum(first.excluded.values()) == len(texts)
+    assert first.excluded == {EMPTY_TRUTH: 1}
+    assert first.rejected == {"not_an_image": 1}
+    recognizer = Recognizer.load(bundle)
+    for row in first.readings.to_pylist():
+        text = row["text"]
+        if text == "three":
+            assert row["prediction"] is None
+            continue
+        expected = recognizer([picture(text, row["width"])])[0]
+        assert row["prediction"] == expected.text
+        assert row["confidence"] == pytest.approx(expected.confidence, abs=1e-4)
+    normal = PROTOCOLS["alnum36"].normalize
+    pairs = [
+        (normal(r["text"]), normal(r["prediction"] or ""))
+        for r in first.readings.to_pylist()
+        if normal(r["text"])
+    ]
+    assert first.counts == Counts.over(pairs)
+    assert report.counts == first.counts + second.counts
+    assert first.fingerprint == Manifest.read(uri).fingerprint
+
+
+def readings(pairs: list[tuple[str, str | None]]) -> pa.Table:
+    rows = [
+        {
+            "dataset": "set",
+            "shard": 0,
+            "row": i,
+            "id": str(i),
+            "text": text,
+            "prediction": prediction,
+            "reason": None if prediction is not None else "truncated",
+            "seconds": 0.01,
+        }
+        for i, (text, prediction) in enumerate(pairs)
+    ]
+    return pa.Table.from_pylist(rows, schema=READING_SCHEMA)
+
+
+def test_an_unreadable_image_counts_as_read_wrong() -> None:
+    part = score(
+        "set",
+        "uri",
+        readings([("ab", "ab"), ("cd", None), ("E!", "e"), ("f g", "fg")]),
+        fingerprint="f",
+        protocol=PROTOCOLS["alnum36"],
+        chosen=FILTERS["alnum"],
+    )
+    assert part.excluded == {FILTERED: 2}
+    assert part.rejected == {"truncated": 1}
+    assert part.counts == Counts(words=2, correct=1, characters=4, edits=2, ned_sum=1.0)
+    assert part.images_per_second == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("all", ["ab", "abc", "a-c", "é"]), ("alnum", ["ab", "abc"]), ("alnum3", ["abc"])]
+)
+def test_filters_keep_what_they_say(name: str, kept: list[str]) -> None:
+    assert [text for text in ("ab", "abc", "a-c", "é") if FILTERS[name].keeps(text)] == kept
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(5)
+    inside = 0
+    for _ in range(200):
+        correct = int(generator.binomial(300, 0.8))
+        low, high = accuracy_interval(Counts(words=300, correct=correct))
+        inside += low <= 0.8 <= high
+    assert 180 <= inside <= 200
+    assert accuracy_interval(Counts()) == (0.0, 1.0)
+
+
+def test_what_can_not_be_evaluated_is_said_before_anything_is_read(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="alnum36"):
+        evaluate(str(bundle), {"a": "x"}, "alnum37")
+    with pytest.raises(ConfigError, match="at least one"):
+        evaluate(str(bundle), {})
+    with pytest.raises(ManifestError, match="manifest"):
+        evaluate(str(bundle), {"a": str(tmp_path)})
+
+
+def test_named_uris_are_parsed_or_refused_with_an_example() -> None:
+    assert named_uris(["a=s3://b/c=d"], "Data sets") == {"a": "s3://b/c=d"}
+    for wrong in (["a"], ["=x"], ["a="], ["a=x", "a=y"]):
+        with pytest.raises(ConfigError):
+            named_uris(wrong, "Data sets")
