@@ -3,15 +3,13 @@
 import logging
 import os
 import secrets
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from jobs.failures import ExitCode, IncompleteError, explain, find_cause, keep_trace
 from jobs.machine import available_cpus, memory_bytes, object_store, shared_memory_bytes
+from jobs.signals import take_over_again, unwinding
 from pipeline.errors import ConfigError
 
 __all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "run_job"]
@@ -26,24 +24,20 @@ def run_job(body: Callable[[], int | None]) -> int:
     """Runs a job's body and turns however it ends into an exit code.
 
     Failures are told on stderr by their cause and what to do. SIGTERM and Ctrl-C unwind the body as
-    SystemExit and KeyboardInterrupt, so that its `finally` blocks run. Never raises.
+    SystemExit, so that its `finally` blocks run. Never raises.
 
     Args:
         body: All of the job, parsing of the command line included; returns an exit code, None for OK.
     """
     configure_logging()
-    with _sigterm_unwinds():
+    with unwinding() as signals:
         try:
             return int(body() or ExitCode.OK)
-        except SystemExit as end:
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-                return ExitCode.FAILED
-            return end.code or ExitCode.OK
-        except KeyboardInterrupt:
-            print("\nInterrupted: the same command takes up from what was kept.", file=sys.stderr)
-            return ExitCode.INTERRUPTED
-        except Exception as error:
+        except BaseException as error:
+            if signals.received is not None:  # whatever it has become on its way up
+                return ExitCode(128 + signals.received)
+            if isinstance(error, SystemExit) and not isinstance(error.code, str):
+                return error.code or ExitCode.OK
             cause = find_cause(error)
             print(explain(cause), file=sys.stderr)
             if not cause.ours:
@@ -93,7 +87,7 @@ def connect_ray() -> Iterator[None]:
         _join(address, quiet)
     else:
         _start(quiet)
-    _handle_sigterm()  # ray.init puts its own handler in place, which exits with 15
+    take_over_again()  # ray.init puts a handler of its own in place, which exits with 15
     try:
         yield
     finally:
@@ -134,26 +128,3 @@ def _start(quiet: bool) -> None:
         log_to_driver=not quiet,
         logging_level=logging.WARNING,
     )
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    previous = signal.getsignal(signal.SIGTERM)
-    _handle_sigterm()
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _handle_sigterm() -> None:
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python refuses, and none arrive
-        signal.signal(signal.SIGTERM, _unwind)
-
-
-def _unwind(_signal: int, _frame: FrameType | None) -> None:
-    # Once: a second SIGTERM must not break the clean-up that the first one began.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("\nTerminated: keeping what can be kept.", file=sys.stderr)
-    raise SystemExit(ExitCode.TERMINATED)

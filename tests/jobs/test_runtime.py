@@ -20,6 +20,13 @@ from jobs.runtime import connect_ray, run_job
 from pipeline.errors import ConfigError, DataError, ModelNotFoundError
 
 
+@pytest.fixture(autouse=True)
+def traces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where jobs keep traces."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
 def fail(error: BaseException) -> int:
     raise error
 
@@ -33,10 +40,10 @@ def fail(error: BaseException) -> int:
         (IncompleteError("x"), ExitCode.INCOMPLETE),
         (DataError("x"), ExitCode.FAILED),
         (RuntimeError("x"), ExitCode.FAILED),
-        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
         (SystemExit(2), ExitCode.BAD_CONFIG),
         (SystemExit(None), ExitCode.OK),
         (SystemExit("x"), ExitCode.FAILED),
+        (KeyboardInterrupt(), ExitCode.FAILED),
     ],
 )
 def test_every_ending_has_its_exit_code(error: BaseException, code: ExitCode) -> None:
@@ -54,9 +61,8 @@ def test_an_error_of_ours_is_told_by_its_sentence_alone(capsys: pytest.CaptureFi
 
 
 def test_an_unforeseen_error_names_its_place_and_keeps_its_trace(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run_job(lambda: object_store("much", 0)[0])  # type: ignore[arg-type]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: TypeError: ")
@@ -101,10 +107,12 @@ def test_a_signal_unwinds_the_job_once(number: signal.Signals, code: int) -> Non
 
 
 RAY_CHECKS = """
-    import json, os, signal, sys
+    import json, os, pathlib, signal, sys, threading, time
     from jobs.runtime import connect_ray, run_job
     from crnn.errors import CharsetError
     from pipeline.errors import DataError
+
+    FOLDER = pathlib.Path(sys.argv[1])
 
     def refuse(batch):
         try:
@@ -115,25 +123,37 @@ RAY_CHECKS = """
     def stumble(config):
         raise RuntimeError("stumbled")
 
+    def dawdle(config):
+        (FOLDER / config["name"]).touch()
+        while True:
+            time.sleep(0.1)
+
     def data():
         import ray.data
         ray.data.range(4).map_batches(refuse).materialize()
 
-    def train():
+    def train(loop=stumble, name="fails"):
         import ray.train
         from ray.train.torch import TorchTrainer
         TorchTrainer(
-            stumble, train_loop_config={}, scaling_config=ray.train.ScalingConfig(num_workers=1),
-            run_config=ray.train.RunConfig(storage_path=sys.argv[1]),
+            loop, train_loop_config={"name": name}, scaling_config=ray.train.ScalingConfig(num_workers=1),
+            run_config=ray.train.RunConfig(storage_path=str(FOLDER / "runs"), name=name),
         ).fit()
 
     def task():
         import ray
         ray.get(ray.remote(lambda: (_ for _ in ()).throw(DataError("shard 3 is damaged"))).remote())
 
-    def terminated():
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.pause()
+    def ended_by(number):
+        def strike():
+            while not (FOLDER / number.name).exists():
+                time.sleep(0.05)
+            os.kill(os.getpid(), number)
+        threading.Thread(target=strike, daemon=True).start()
+        try:
+            train(dawdle, number.name)
+        finally:
+            print(f"{number.name} unwound", flush=True)
 
     def all_of_it():
         with connect_ray():
@@ -141,9 +161,10 @@ RAY_CHECKS = """
             with connect_ray():
                 pass  # a second one joins the first and leaves it running
             codes = [run_job(part) for part in (task, data, train)]
-            found = {"cpus": ray.cluster_resources()["CPU"], "codes": codes}
-            print(json.dumps(found), flush=True)
-            terminated()
+            codes += [run_job(lambda: ended_by(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+            print(json.dumps({"cpus": ray.cluster_resources()["CPU"], "codes": codes}), flush=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
 
     raise SystemExit(run_job(all_of_it))
 """
@@ -153,7 +174,8 @@ RAY_CHECKS = """
 def child_with_ray(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
     """One process that starts Ray as jobs do, lets workers fail in three ways and is terminated."""
     home = tmp_path_factory.mktemp("home")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(home)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment |= {"HOME": str(home), "TMPDIR": str(tmp_path_factory.mktemp("traces"))}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(RAY_CHECKS), str(tmp_path_factory.mktemp("runs"))],
         env=environment,
@@ -170,7 +192,7 @@ def test_workers_errors_are_told_by_their_cause_on_the_last_lines(
     child_with_ray: "subprocess.CompletedProcess[str]",
 ) -> None:
     found = json.loads(child_with_ray.stdout.splitlines()[-1])
-    assert found["codes"] == [ExitCode.FAILED, ExitCode.BAD_CONFIG, ExitCode.FAILED]
+    assert found["codes"][:3] == [ExitCode.FAILED, ExitCode.BAD_CONFIG, ExitCode.FAILED]
     told = [line for line in child_with_ray.stderr.splitlines() if line.startswith("error: ")]
     assert told == [
         "error: shard 3 is damaged",
@@ -185,9 +207,13 @@ def test_a_local_ray_has_room_for_a_worker_beside_data_tasks(
     assert json.loads(child_with_ray.stdout.splitlines()[-1])["cpus"] >= 4
 
 
-def test_sigterm_ends_a_job_with_143_when_ray_is_connected_too(
+def test_signals_unwind_a_job_although_ray_handles_them_too(
     child_with_ray: "subprocess.CompletedProcess[str]",
 ) -> None:
+    found = json.loads(child_with_ray.stdout.splitlines()[-1])
+    assert found["codes"][3:] == [ExitCode.TERMINATED, ExitCode.INTERRUPTED]
+    assert "SIGTERM unwound" in child_with_ray.stdout
+    assert "SIGINT unwound" in child_with_ray.stdout
     assert child_with_ray.returncode == ExitCode.TERMINATED
 
 
