@@ -1,6 +1,7 @@
 """What this process may use of its machine: CPUs and memory, limits of the container included."""
 
 import os
+import tempfile
 from pathlib import Path
 
 MIB = 1 << 20
@@ -46,5 +47,5 @@ def object_store(memory: int, shared_memory: int) -> tuple[int, str | None]:
     """
     size = min(memory * 3 // 10, 8192 * MIB)
     if shared_memory < 512 * MIB:
-        return max(min(size, 2048 * MIB), 128 * MIB), "/tmp"
+        return max(min(size, 2048 * MIB), 128 * MIB), tempfile.gettempdir()
     return max(min(size, shared_memory * 9 // 10), 128 * MIB), None
