@@ -35,6 +35,18 @@ class TextTable:
         return TextTable(self.classes_ES[rows, :width], lengths)
 
     @classmethod
+    def join(cls, tables: list["TextTable"]) -> "TextTable":
+        """The texts of several tables, one after the other."""
+        width = max((table.classes_ES.shape[1] for table in tables), default=0)
+        padded = [
+            np.pad(t.classes_ES, ((0, 0), (0, width - t.classes_ES.shape[1])))
+            if t.classes_ES.shape[1] < width
+            else t.classes_ES
+            for t in tables
+        ]
+        return cls(np.concatenate(padded), np.concatenate([table.lengths_E for table in tables]))
+
+    @classmethod
     def of(cls, texts: list[tuple[int, ...]]) -> "TextTable":
         """From the classes of each text."""
         lengths = np.fromiter((len(text) for text in texts), np.int64, len(texts))

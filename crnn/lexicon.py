@@ -25,8 +25,8 @@ from crnn.neighbours import EditNeighbours
 
 _FIRST_LOOK = 16
 """Entries of each image that are scored before any can be ruled out."""
-_CLOSE = 4.6
-"""Entries that could be at least 1 % as likely as the best are scored, so that confidences know of them."""
+_CLOSE = 2.3
+"""Entries that could be at least 10 % as likely as the best are scored, so that confidences know of them."""
 _SLACK = 1e-3  # bounds are computed in single precision
 
 
@@ -64,12 +64,10 @@ class Lexicon:
         self.charset = charset
         self.entries = tuple(found)
         self.dropped: Mapping[str, int] = dict(dropped)
-        self.codes = list(found.values())
-        self.texts = TextTable.of(self.codes)
-        rows = np.repeat(np.arange(len(found)), self.texts.lengths_E)
-        flat = [c for codes in self.codes for c in codes]
+        self.texts = TextTable.of(list(found.values()))
         self._presence_EV = np.zeros((len(found), charset.num_classes), np.float32)
-        self._presence_EV[rows, flat] = 1.0
+        np.put_along_axis(self._presence_EV, self.texts.classes_ES, 1.0, axis=1)
+        self._presence_EV[:, BLANK] = 0.0
         self._index: EditNeighbours | None = None
 
     def __len__(self) -> int:
@@ -81,10 +79,22 @@ class Lexicon:
             self._index = EditNeighbours(self.texts)
         return self._index.within(tuple(self.charset.encode(text)), distance)
 
-    def bounds(self, appears_V: npt.NDArray[np.float32], rows: Indices | None) -> npt.NDArray[np.float32]:
-        """Upper bounds of log p(entry | image), for all entries or some."""
-        presence = self._presence_EV if rows is None else self._presence_EV[rows]
-        limits: npt.NDArray[np.float32] = presence @ appears_V
+    def bounds(self, appears_NV: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Upper bounds of log p(entry | image), [N, E]: every character of the entry is in the path.
+
+        Args:
+            appears_NV: Log-probability of each class to be in a path at all.
+
+        Frames are independent and hold one class each, so that the presences of different classes are
+        negatively associated (Joag-Dev and Proschan 1983) and their joint probability is at most the product.
+        """
+        limits: npt.NDArray[np.float32] = appears_NV @ self._presence_EV.T
+        return limits
+
+    def bounds_of(self, appears_V: npt.NDArray[np.float32], rows: Indices) -> npt.NDArray[np.float32]:
+        """The same for some entries of one image, [E]; minus infinity for the others."""
+        limits = np.full(len(self), -inf, np.float32)
+        limits[rows] = self._presence_EV[rows] @ appears_V
         return limits
 
 
@@ -113,26 +123,31 @@ def decode_with_lexicon(
     if not count:
         return []
     log_probs = log_probs_NTV.numpy()
-    candidates: list[Indices | None] = [None] * count
+    appears_NV = _log_appears(log_probs)
     if max_distance is not None:
         paths = best_path(log_probs_NTV, each[0].charset)
-        near = [lexicon.neighbours(p.text, max_distance) for lexicon, p in zip(each, paths, strict=True)]
-        candidates = [rows if len(rows) else None for rows in near]
-    appears_NV = _log_appears(log_probs)
-    searches = [
-        _Search(lexicon, rows, lexicon.bounds(appears, rows), n_best)
-        for lexicon, rows, appears in zip(each, candidates, appears_NV, strict=True)
-    ]
+        near = [each[i].neighbours(paths[i].text, max_distance) for i in range(count)]
+        rows = [near[i] if len(near[i]) else np.arange(len(each[i])) for i in range(count)]
+        limits = [each[i].bounds_of(appears_NV[i], rows[i]) for i in range(count)]
+    else:
+        rows = [np.arange(len(lexicon)) for lexicon in each]
+        together = isinstance(lexicons, Lexicon)
+        limits = (
+            list(each[0].bounds(appears_NV))
+            if together
+            else [each[i].bounds(appears_NV[i : i + 1])[0] for i in range(count)]
+        )
+    searches = [_Search(each[i], rows[i], limits[i], n_best) for i in range(count)]
     size, active = _FIRST_LOOK, list(range(count))
     while active:
         asked = [searches[i].next_rows(size) for i in active]
-        images = np.repeat(active, [len(rows) for rows in asked])
-        codes = [searches[i].lexicon.codes[r] for i, rows in zip(active, asked, strict=True) for r in rows]
-        scores = text_log_probs(log_probs, images, TextTable.of(codes))
-        ends = np.cumsum([len(rows) for rows in asked])[:-1]
-        for i, rows, part in zip(active, asked, np.split(scores, ends), strict=True):
-            searches[i].take(rows, part)
-        active = [i for i, rows in zip(active, asked, strict=True) if len(rows)]
+        images = np.repeat(active, [len(some) for some in asked])
+        tables = [each[i].texts.take(some) for i, some in zip(active, asked, strict=True)]
+        scores = text_log_probs(log_probs, images, TextTable.join(tables))
+        ends = np.cumsum([len(some) for some in asked])[:-1]
+        for i, some, part in zip(active, asked, np.split(scores, ends), strict=True):
+            searches[i].take(some, part)
+        active = [i for i, some in zip(active, asked, strict=True) if len(some)]
         size *= 4
     return [search.result() for search in searches]
 
@@ -141,25 +156,27 @@ class _Search:
     """The search for one image: entries in the order of their bounds, until none left can matter."""
 
     def __init__(
-        self, lexicon: Lexicon, rows: Indices | None, limits: npt.NDArray[np.float32], n_best: int
+        self,
+        lexicon: Lexicon,
+        rows: Indices,
+        limits_E: npt.NDArray[np.float32],
+        n_best: int,
     ) -> None:
-        self.lexicon, self._n_best = lexicon, max(n_best, 1)
-        self._candidates, self._limits = rows, limits
+        self.lexicon, self._n_best, self._limits = lexicon, max(n_best, 1), limits_E
         # Most images are settled by the first look: no need to sort fifty thousand bounds for it.
-        first = min(_FIRST_LOOK, len(limits))
-        self._queue = self._by_limit(np.argpartition(-limits, first - 1)[:first])
-        self._rest = np.setdiff1d(np.arange(len(limits)), self._queue) if first < len(limits) else None
+        first = min(_FIRST_LOOK, len(rows)) - 1
+        parted = rows[np.argpartition(-limits_E[rows], first)]
+        self._queue, self._rest = self._by_limit(parted[: first + 1]), parted[first + 1 :]
         self._rows, self._scores = np.empty(0, np.int64), np.empty(0)
         self._threshold = -inf
 
     def next_rows(self, size: int) -> Indices:
         """The next entries to score; none where no other can matter."""
-        if not len(self._queue) and self._rest is not None:
-            self._queue = self._by_limit(self._rest[self._limits[self._rest] >= self._threshold])
-            self._rest = None
-        self._queue = self._queue[self._limits[self._queue] >= self._threshold]
+        if not len(self._queue):
+            self._queue, self._rest = self._by_limit(self._rest[self._possible(self._rest)]), self._rest[:0]
+        self._queue = self._queue[self._possible(self._queue)]
         batch, self._queue = self._queue[:size], self._queue[size:]
-        return batch if self._candidates is None else self._candidates[batch]
+        return batch
 
     def take(self, rows: Indices, scores: Floats) -> None:
         """Notes the scores of the entries that `next_rows` gave."""
@@ -181,8 +198,12 @@ class _Search:
         )
         return Hypothesis(best.text, best.log_prob, best.confidence, alternatives=tuple(others))
 
-    def _by_limit(self, positions: Indices) -> Indices:
-        return positions[np.argsort(-self._limits[positions], kind="stable")]
+    def _possible(self, rows: Indices) -> npt.NDArray[np.bool_]:
+        possible: npt.NDArray[np.bool_] = self._limits[rows] >= self._threshold
+        return possible
+
+    def _by_limit(self, rows: Indices) -> Indices:
+        return rows[np.argsort(-self._limits[rows], kind="stable")]
 
 
 def fold_classes(
@@ -215,12 +236,7 @@ def _codes(word: str, charset: Charset) -> tuple[str, tuple[int, ...] | None]:
 
 
 def _log_appears(log_probs_NTV: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Log-probability of each class to be in a path at all; float32 [N, V].
-
-    Frames are independent and hold one class each, so that the presences of different classes are negatively
-    associated (Joag-Dev and Proschan 1983): the sum of these over the distinct classes of a text is an upper
-    bound of log p(text | image).
-    """
+    """Log-probability of each class to be in a path at all; float32 [N, V]."""
     with np.errstate(divide="ignore"):
         absent = np.log1p(-np.minimum(np.exp(log_probs_NTV.astype(np.float64)), 1.0)).sum(axis=1)
         appears = np.log(-np.expm1(absent))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from crnn.forward import Indices, TextTable
 
 _WORD = 64
+_STRIDE = 47  # spreads second and third occurrences over the bits
 _ONE = np.uint64(1)
 Words = npt.NDArray[np.uint64]
 
@@ -33,7 +34,7 @@ class EditNeighbours:
         first = np.searchsorted(lengths, len(text) - distance, "left")
         end = np.searchsorted(lengths, len(text) + distance, "right")
         # An edit takes at most one character out of the bag of a text's characters and puts at most one in.
-        own = _signatures(TextTable.of([text]))[:, 0]
+        own = _signature(text)
         theirs = self._signatures[:, first:end]
         extra = np.bitwise_count(theirs & ~own[:, None]).sum(axis=0)
         missing = np.bitwise_count(own[:, None] & ~theirs).sum(axis=0)
@@ -41,6 +42,15 @@ class EditNeighbours:
         rows = first + np.flatnonzero(near)
         close = _distances(text, self._texts, rows) <= distance
         return np.sort(self._order[rows[close]])
+
+
+def _signature(text: tuple[int, ...]) -> Words:
+    """That of one text, as `_signatures` has it for tables; [2]."""
+    words = [0, 0]
+    for i, c in enumerate(text):
+        word, bit = divmod((c + _STRIDE * text[:i].count(c)) % (2 * _WORD), _WORD)
+        words[word] |= 1 << bit
+    return np.array(words, np.uint64)
 
 
 def _signatures(texts: TextTable) -> Words:
@@ -52,7 +62,7 @@ def _signatures(texts: TextTable) -> Words:
     signatures = np.zeros((2, len(classes)), np.uint64)
     for i in range(width):
         before = (classes[:, :i] == classes[:, i : i + 1]).sum(axis=1)
-        bit = (classes[:, i] + 47 * before) % (2 * _WORD)
+        bit = (classes[:, i] + _STRIDE * before) % (2 * _WORD)
         mask = np.where(classes[:, i] > 0, _ONE << (bit % _WORD).astype(np.uint64), np.uint64(0))
         high = bit >= _WORD
         signatures[0] |= np.where(high, np.uint64(0), mask)
