@@ -17,6 +17,10 @@ class ObjectNotFoundError(StorageError):
     """No such object, folder or bucket."""
 
 
+class BucketNotFoundError(ObjectNotFoundError):
+    """The whole bucket is missing, which says nothing of the objects in it."""
+
+
 class ObjectChangedError(StorageError):
     """The object isn't the one that was listed: its etag differs."""
 

@@ -26,6 +26,7 @@ from pipeline.stores.s3 import S3Store
 __all__ = [
     "Location",
     "StoredObject",
+    "absolute",
     "create_exclusive",
     "delete",
     "exists",
@@ -121,6 +122,11 @@ def delete(uri: str) -> None:
         StorageError: It can't be removed.
     """
     _store(uri).delete(uri)
+
+
+def absolute(uri: str) -> str:
+    """The same place for processes with another working directory, such as Ray's workers."""
+    return str(local_path(uri)) if isinstance(_store(uri), LocalStore) else uri.rstrip("/")
 
 
 def join(uri: str, *parts: str) -> str:

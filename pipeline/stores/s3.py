@@ -16,7 +16,13 @@ from typing import Any, TypeVar
 
 from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
-from pipeline.errors import ObjectChangedError, ObjectNotFoundError, StorageError, TransientStorageError
+from pipeline.errors import (
+    BucketNotFoundError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    StorageError,
+    TransientStorageError,
+)
 from pipeline.stores import StoredObject
 
 T = TypeVar("T")
@@ -265,7 +271,7 @@ def _explain(uri: str, verb: str, error: Exception) -> StorageError:
     code = _code(error)
     told = f"Can't {verb} {uri}: {code or type(error).__name__} ({error})."
     if code == "NoSuchBucket":
-        return ObjectNotFoundError(f"{told} Check the bucket's name and AWS_ENDPOINT_URL.")
+        return BucketNotFoundError(f"{told} Check the bucket's name and AWS_ENDPOINT_URL.")
     if code in MISSING:
         return ObjectNotFoundError(f"{told} Check the path.")
     if code in CHANGED:

@@ -1,0 +1,120 @@
+"""Images in storage to a table of texts: every object that was listed gets exactly one row.
+
+list → freeze → fetch → decode → pack → recognise → commit → audit
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import pyarrow as pa
+
+from crnn.recognizer import Recognizer
+from pipeline.errors import DataError, ObjectNotFoundError
+from pipeline.registry import resolve_model
+from pipeline.transcription_run import Transcription
+from pipeline.transcription_stages import commit_and_audit, fetch_and_decode, pack, unpack
+from pipeline.transcripts import Tally, finished_shards, line_images, transcripts
+
+FAULTS_BORNE = 8
+"""Shards that may fail for storage's sake before a run gives up: by then it isn't one object's bad luck."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardResult:
+    """A shard's end: a tally, or the fault that left it undone."""
+
+    shard: int
+    tally: Tally
+    fault: str | None
+    reused: bool
+    """Whether an earlier start of the run had done it."""
+
+
+def transcribe(job: Transcription) -> Iterator[ShardResult]:
+    """Does what is left of a run, on Ray, which must be connected; each shard's end as it comes.
+
+    A shard that storage kept from being read or written ends with a fault, is not committed, and is done
+    by the next start of the run. After `FAULTS_BORNE` of them the rest is left alone, without results.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    finished = _finished(job)
+    recognisers, cpus = _recognisers(job.config.gpu, job.listing.shards - len(finished))
+    read = partial(
+        fetch_and_decode,
+        listing=job.listing,
+        finished=finished,
+        preprocess=job.preprocess,
+        config=job.config.fetch,
+    )
+    keep = partial(commit_and_audit, listing=job.listing, transcripts_uri=job.transcripts_uri)
+    graph = (
+        ray.data.range(job.listing.shards, override_num_blocks=job.listing.shards)
+        .map_batches(read, batch_size=1, batch_format="pyarrow")
+        .map_batches(
+            PackAndRecognise,
+            fn_constructor_args=(job,),
+            compute=ActorPoolStrategy(min_size=1, max_size=recognisers),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_gpus=1 if job.config.gpu else 0,
+            num_cpus=cpus,
+        )
+        .map_batches(keep, batch_size=1, batch_format="pyarrow", num_cpus=0.25)
+    )
+    faults = 0
+    for row in graph.iter_rows():
+        fault = row["fault"]
+        yield ShardResult(
+            shard=row["shard"],
+            tally=Tally.from_json(row["tally"]),
+            fault=fault,
+            reused=row["shard"] in finished,
+        )
+        faults += fault is not None
+        if faults >= FAULTS_BORNE:
+            return
+
+
+def _finished(job: Transcription) -> frozenset[int]:
+    try:
+        return frozenset(finished_shards(job.transcripts_uri))
+    except ObjectNotFoundError:  # a folder on a disk begins with its first file
+        return frozenset()
+
+
+def _recognisers(gpu: bool, shards: int) -> tuple[int, int]:
+    """How many recognisers at most and the CPUs of each: a third is left to readers, who would starve."""
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus = resources.get("CPU", 1.0)
+    places = resources.get("GPU", 0) if gpu else cpus * 2 // 3
+    return max(1, min(int(places), shards)), int(not gpu and cpus > 1)
+
+
+class PackAndRecognise:
+    """Ray's actor: a recogniser that is loaded once; a shard's lines to its transcripts."""
+
+    def __init__(self, job: Transcription) -> None:
+        self._job = job
+        model = resolve_model(job.source.uri, job.source.tracking_uri)
+        if model.digest != job.model.digest:
+            raise DataError(
+                f"{job.source.uri} is {model.digest} on a worker and {job.model.digest} where the job began. "
+                "Give a model that is the same on every node."
+            )
+        device = "cuda" if job.config.gpu else "cpu"
+        self._recognizer = Recognizer.load(model.directory, device=device, precision=job.config.precision)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """A shard's lines to its transcripts; where there are none, the row as it came."""
+        shard, lines, _ = unpack(batch)
+        if lines is None:
+            return batch
+        readings = self._recognizer.recognise(line_images(lines, self._job.preprocess.height))
+        table = transcripts(lines, readings, model=self._job.model, run=self._job.name, now=datetime.now(UTC))
+        return pack(shard, table)

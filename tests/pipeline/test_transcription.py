@@ -1,0 +1,245 @@
+"""Whole runs on a real Ray: every object one row, whatever it is, wherever it lies, whatever happens."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+import torch
+from PIL import Image, ImageDraw
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.model import CRNN, NETWORKS
+from crnn.preprocess import PreprocessConfig
+from crnn.recognizer import Recognizer
+from pipeline.storage import list_objects, read_bytes, resolve, write_atomic
+from pipeline.transcription import FAULTS_BORNE, ShardResult, transcribe
+from pipeline.transcription_run import TranscribeConfig, begin
+from pipeline.transcripts import Tally
+
+# Ray Data warns of its own defaults.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarning:ray\.data\.context")
+
+
+@pytest.fixture(scope="module")
+def cluster(s3_server: Any) -> Iterator[None]:
+    """Ray on this machine, whose workers reach the S3 server and don't wait long for faults to pass."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("STORAGE_PATIENCE_S", "1")
+        ray.init(
+            address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error"
+        )
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_faults(s3_server: Any) -> Iterator[None]:
+    """Ends the faults that a test ordered, however the test ends."""
+    yield
+    s3_server.order()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(3)
+    network = NETWORKS["small"]
+    weights = CRNN(network, ALNUM36.num_classes).state_dict()
+    directory = tmp_path_factory.mktemp("bundle")
+    geometry = PreprocessConfig(height=network.height)
+    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
+    return str(directory)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def word(text: str, width: int = 80, mode: str = "L") -> Image.Image:
+    image = Image.new("L", (width, 24), 230)
+    ImageDraw.Draw(image).text((4, 6), text, 20)
+    return image.convert(mode)
+
+
+def good() -> dict[str, bytes]:
+    """Ten pictures of several widths, and kinds that a naive reader gets wrong."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    deep = Image.fromarray(np.asarray(word("deep"), np.uint16) * 257)
+    pictures = {f"plain {i}.png": encoded(word(f"word{i}", 40 + 17 * i), "PNG") for i in range(10)}
+    return pictures | {
+        "print/cmyk.jpg": encoded(word("cmyk", mode="CMYK"), "JPEG", quality=95),
+        "scan/16 bit.png": encoded(deep, "PNG"),
+        "phone/turned.jpg": encoded(word("turned").rotate(90, expand=True), "JPEG", exif=exif, quality=95),
+        "misnamed.txt": encoded(word("really"), "PNG"),
+    }
+
+
+BAD = {
+    "0 empty.png": (b"", "empty"),
+    "garbage.bin": (np.random.default_rng(0).bytes(20 << 20), "not_an_image"),
+    "plain 3 is text.png": (b"this is no picture\n" * 100, "not_an_image"),
+    "speck.png": (encoded(word("x").resize((1, 1)), "PNG"), "too_small"),
+    "ribbon.png": (encoded(Image.new("L", (30_000, 10)), "PNG"), "too_wide"),
+    "print/cut.jpg": (encoded(Image.effect_noise((300, 40), 90), "JPEG", quality=95)[:4_000], "truncated"),
+    "größe #1?%.png": (b"\x89PNG\r\n\x1a\nbroken", "not_an_image"),
+}
+
+
+def fill(folder_uri: str, contents: dict[str, bytes]) -> str:
+    for key, data in contents.items():
+        write_atomic(f"{folder_uri}/{key}", data)
+    return folder_uri
+
+
+def run(config: TranscribeConfig) -> tuple[list[ShardResult], Tally]:
+    results = list(transcribe(begin(config)))
+    return results, sum((result.tally for result in results), Tally())
+
+
+def rows(config: TranscribeConfig) -> dict[str, dict[str, Any]]:
+    """A run's published rows by key; a key that is there twice fails."""
+    place = resolve(f"{config.output}/transcripts/{config.run}")
+    table: pa.Table = pq.read_table(place.path, filesystem=place.filesystem)
+    found = {row["key"]: row for row in table.to_pylist()}
+    assert len(found) == table.num_rows
+    assert len(set(table["id"].to_pylist())) == table.num_rows
+    return found
+
+
+def texts(found: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float]]:
+    return {k: (r["text"], round(r["log_prob"], 3)) for k, r in found.items() if r["status"] == "ok"}
+
+
+@pytest.fixture(scope="module")
+def three(
+    cluster: None, s3_server: Any, model: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TranscribeConfig]:
+    """The good pictures alone, the good among the bad, and the same from S3: three runs, done."""
+    folder, bucket = str(tmp_path_factory.mktemp("runs")), s3_server.make_bucket("strange")
+    mixed = good() | {key: data for key, (data, _) in BAD.items()}
+    clean_uri, mixed_uri = fill(f"{folder}/clean", good()), fill(f"{folder}/mixed", mixed)
+    s3_uri = fill(f"{bucket}/in", mixed)
+    configs = [
+        TranscribeConfig(input=clean_uri, output=f"{folder}/out", model=model, run="clean", shard_rows=5),
+        TranscribeConfig(input=mixed_uri, output=f"{folder}/out", model=model, run="mixed", shard_rows=4),
+        TranscribeConfig(input=s3_uri, output=f"{bucket}/out", model=model, run="s3", shard_rows=100),
+    ]
+    for config in configs:
+        results, total = run(config)
+        assert all(result.fault is None for result in results)
+        assert total.rows == len(rows(config))
+    return {str(config.run): config for config in configs}
+
+
+def test_strange_files_leave_the_texts_of_the_others_alone(
+    three: dict[str, TranscribeConfig], model: str
+) -> None:
+    recognizer = Recognizer.load(model)
+    read = recognizer.recognise([recognizer.prepare(data).pixels for data in good().values()])
+    alone = {key: (h.text, round(h.log_prob, 3)) for key, h in zip(good(), read, strict=True)}
+    for config in three.values():
+        assert texts(rows(config)) == alone
+
+
+@pytest.mark.parametrize("name", ["mixed", "s3"])
+def test_strange_files_get_a_row_each_with_their_reason(
+    three: dict[str, TranscribeConfig], name: str
+) -> None:
+    found = rows(three[name])
+    assert set(found) == set(good()) | set(BAD)
+    reasons = {key: row["reason"] for key, row in found.items() if row["status"] == "rejected"}
+    assert reasons == {key: reason for key, (_, reason) in BAD.items()}
+    assert all(found[key]["detail"] for key in BAD)
+    assert found["phone/turned.jpg"]["width"] == 80
+    assert found["größe #1?%.png"]["uri"] == f"{three[name].input}/größe #1?%.png"
+
+
+def test_what_is_published_holds_no_secret(three: dict[str, TranscribeConfig]) -> None:
+    secrets = [os.environ["AWS_SECRET_ACCESS_KEY"].encode(), os.environ["AWS_ACCESS_KEY_ID"].encode()]
+    for stored in list_objects(three["s3"].output):
+        data = read_bytes(stored.uri)
+        assert not any(secret in data for secret in secrets)
+
+
+def test_a_fault_leaves_its_shard_for_the_next_start_which_does_only_that(
+    cluster: None, s3_server: Any, model: str, tmp_path: Path
+) -> None:
+    bucket = s3_server.make_bucket("faulty")
+    fill(f"{bucket}/in", good())
+    config = TranscribeConfig(input=f"{bucket}/in", output=str(tmp_path), model=model, run="r", shard_rows=4)
+    job = begin(config)
+    s3_server.order({"kind": "status", "path": "/in/plain 2.png"})
+    first = {result.shard: result for result in transcribe(job)}
+    s3_server.order()
+    (faulty,) = [result for result in first.values() if result.fault]
+    assert "plain 2.png" in str(faulty.fault)
+    assert "SlowDown" in str(faulty.fault)
+    assert sum(result.tally.rows for result in first.values()) == 10
+    kept = {p.name: p.read_bytes() for p in (tmp_path / "transcripts/r").iterdir()}
+
+    second = {result.shard: result for result in transcribe(begin(config))}
+    assert {shard for shard, result in second.items() if not result.reused} == {faulty.shard}
+    assert set(rows(config)) == set(good())
+    assert kept.items() <= {p.name: p.read_bytes() for p in (tmp_path / "transcripts/r").iterdir()}.items()
+
+
+def test_what_changes_between_listing_and_reading_is_told(cluster: None, model: str, tmp_path: Path) -> None:
+    source = fill(str(tmp_path / "in"), good())
+    config = TranscribeConfig(input=source, output=str(tmp_path / "out"), model=model, run="r")
+    job = begin(config)
+    (tmp_path / "in" / "plain 1.png").unlink()
+    (tmp_path / "in" / "plain 2.png").write_bytes(b"overwritten")
+    (tmp_path / "in" / "late.png").write_bytes(b"late")
+    list(transcribe(job))
+    found = rows(config)
+    assert set(found) == set(good())
+    assert (found["plain 1.png"]["reason"], found["plain 2.png"]["reason"]) == ("deleted", "changed")
+
+
+def test_a_store_that_fails_for_good_is_given_up_soon(
+    cluster: None, s3_server: Any, model: str, tmp_path: Path
+) -> None:
+    bucket = s3_server.make_bucket("dead")
+    fill(f"{bucket}/in", {f"{i:03d}.png": b"x" for i in range(60)})
+    config = TranscribeConfig(input=f"{bucket}/in", output=str(tmp_path), model=model, run="r", shard_rows=1)
+    job = begin(config)
+    s3_server.order({"kind": "status", "path": "/in/", "code": "AccessDenied", "status": 403})
+    results = list(transcribe(job))
+    s3_server.order()
+    assert len(results) == FAULTS_BORNE
+    assert all("AccessDenied" in str(result.fault) for result in results)
+    assert not (tmp_path / "transcripts").exists()
+
+
+def test_a_spoilt_part_of_an_earlier_start_is_a_fault_and_is_named(
+    cluster: None, model: str, tmp_path: Path
+) -> None:
+    config = TranscribeConfig(
+        input=fill(str(tmp_path / "in"), good()),
+        output=str(tmp_path / "out"),
+        model=model,
+        run="r",
+        shard_rows=7,
+    )
+    run(config)
+    part = tmp_path / "out/transcripts/r/000001.parquet"
+    pq.write_table(pq.read_table(part).slice(1), part)
+    results, _ = run(config)
+    assert Counter(result.fault is not None for result in results) == {True: 1, False: 1}
+    (fault,) = [result.fault for result in results if result.fault]
+    assert "000001.parquet" in fault
+    part.unlink()
+    assert run(config)[1].rows == len(good())

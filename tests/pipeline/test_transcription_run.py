@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.model import CRNN, NETWORKS
+from crnn.preprocess import PreprocessConfig
+from pipeline.errors import ConfigError, ModelNotFoundError, ObjectNotFoundError
+from pipeline.transcription_run import TranscribeConfig, begin
+
+
+def make_bundle(directory: Path, seed: int) -> str:
+    torch.manual_seed(seed)
+    network = NETWORKS["small"]
+    weights = CRNN(network, ALNUM36.num_classes).state_dict()
+    geometry = PreprocessConfig(height=network.height)
+    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
+    return str(directory)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_bundle(tmp_path_factory.mktemp("bundle"), 0)
+
+
+@pytest.fixture
+def config(tmp_path: Path, model: str) -> TranscribeConfig:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"a")
+    return TranscribeConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), model=model, run="r")
+
+
+def change(config: TranscribeConfig, **fields: object) -> TranscribeConfig:
+    values = {name: getattr(config, name) for name in TranscribeConfig.__dataclass_fields__}
+    return TranscribeConfig(**values | fields)
+
+
+def test_a_run_is_pinned_with_all_that_its_result_depends_on(
+    config: TranscribeConfig, tmp_path: Path
+) -> None:
+    job = begin(config)
+    spec = json.loads((tmp_path / "out/runs/r/spec.json").read_text())
+    assert spec["model"]["digest"] == job.model.digest
+    assert spec["input"] == str(tmp_path / "in")
+    assert spec["provenance"]["code"]
+    assert job.listing.rows == 1
+    assert begin(config).listing == job.listing
+
+
+def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_path: Path) -> None:
+    begin(config)
+    other = make_bundle(tmp_path / "other", 1)
+    for changed in ({"model": other}, {"limit": 5}, {"include": ("*.png",)}, {"precision": "bf16"}):
+        with pytest.raises(ConfigError, match=rf"another run \({next(iter(changed))} was"):
+            begin(change(config, **changed))
+
+
+def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> None:
+    assert begin(change(config, run=None)).name[:2] == "20"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"limit": 0}, "--limit"),
+        ({"shard_rows": 0}, "--shard-rows"),
+        ({"run": "../elsewhere"}, "--run"),
+        ({"run": ""}, "--run"),
+        ({"output": "in/out", "input": "in"}, "lies in the input"),
+        ({"output": "s3://b/in", "input": "s3://b/in/"}, "lies in the input"),
+        ({"output": "s3://b/x", "input": "s3://b"}, "lies in the input"),
+        ({"input": "gs://b/x"}, "gs://"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_anything_is_done(
+    config: TranscribeConfig, fields: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        change(config, **fields)
+
+
+def test_an_output_beside_the_input_is_fine(config: TranscribeConfig) -> None:
+    change(config, input="s3://b/in", output="s3://b/in-transcripts")
+
+
+def test_missing_models_and_folders_are_named(config: TranscribeConfig, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="no-model"):
+        begin(change(config, model=str(tmp_path / "no-model")))
+    with pytest.raises(ObjectNotFoundError, match="no-folder"):
+        begin(change(config, input=str(tmp_path / "no-folder")))
