@@ -17,7 +17,7 @@ from crnn.checkpoint import Bundle
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Precision
 from pipeline import provenance
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ObjectNotFoundError
 from pipeline.fetch import FetchConfig
 from pipeline.listing import Listing, freeze
 from pipeline.mlflow_run import resolve_tracking_uri
@@ -34,7 +34,7 @@ class TranscribeConfig:
     """Folder or s3://bucket/prefix with the images, at any depth."""
     output: str
     """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
-    model: str
+    model: str = "models:/crnn@champion"
     """models:/name@alias, models:/name/version, s3://… or the folder of a bundle."""
     include: tuple[str, ...] = ("*",)
     """Patterns of the names to read, such as *.png; a * also crosses slashes."""
@@ -106,6 +106,12 @@ def begin(config: TranscribeConfig) -> Transcription:
             "precision": config.precision,
         },
     )
+    try:
+        listing = freeze(
+            source, run_uri, include=config.include, limit=config.limit, shard_rows=config.shard_rows
+        )
+    except ObjectNotFoundError as error:
+        raise ConfigError(f"--input {config.input}: {error}") from error
     return Transcription(
         name=run,
         config=config,
@@ -114,9 +120,7 @@ def begin(config: TranscribeConfig) -> Transcription:
             uri=config.model if config.model.startswith("s3://") else model.uri, tracking_uri=tracking
         ),
         preprocess=Bundle.load(model.directory).preprocess,
-        listing=freeze(
-            source, run_uri, include=config.include, limit=config.limit, shard_rows=config.shard_rows
-        ),
+        listing=listing,
         transcripts_uri=join(output, "transcripts", run),
     )
 

@@ -8,7 +8,7 @@ from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.model import CRNN, NETWORKS
 from crnn.preprocess import PreprocessConfig
-from pipeline.errors import ConfigError, ModelNotFoundError, ObjectNotFoundError
+from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.transcription_run import TranscribeConfig, begin
 
 
@@ -89,5 +89,5 @@ def test_an_output_beside_the_input_is_fine(config: TranscribeConfig) -> None:
 def test_missing_models_and_folders_are_named(config: TranscribeConfig, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="no-model"):
         begin(change(config, model=str(tmp_path / "no-model")))
-    with pytest.raises(ObjectNotFoundError, match="no-folder"):
+    with pytest.raises(ConfigError, match="no-folder"):
         begin(change(config, input=str(tmp_path / "no-folder")))

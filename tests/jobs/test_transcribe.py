@@ -1,0 +1,124 @@
+"""The job as a person and a scheduler meet it: exit codes, the table at the end, a kill on the way."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.model import CRNN, NETWORKS
+from crnn.preprocess import PreprocessConfig
+from crnn.recognizer import Recognizer
+from jobs.runtime import ExitCode
+from jobs.transcribe import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    network = NETWORKS["small"]
+    weights = CRNN(network, ALNUM36.num_classes).state_dict()
+    directory = tmp_path_factory.mktemp("bundle")
+    geometry = PreprocessConfig(height=network.height)
+    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    pictures = {}
+    for number in range(60):
+        image = Image.new("L", (30 + 5 * number, 24), 230)
+        ImageDraw.Draw(image).text((4, 6), f"word {number}", 20)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        pictures[f"{number:02d}.png"] = buffer.getvalue()
+    return pictures
+
+
+def test_a_killed_job_started_again_ends_with_one_row_an_object(
+    model: Path, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    source, parts = tmp_path / "in", tmp_path / "out/transcripts/night"
+    source.mkdir()
+    for name, data in pictures.items():
+        (source / name).write_bytes(data)
+    (source / "notes.txt").write_bytes(b"no picture")
+    command = [
+        sys.executable,
+        "jobs/transcribe.py",
+        "--input",
+        str(source),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    command += ["--model", str(model), "--run", "night", "--shard-rows", "4"]
+
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
+        while not (parts.is_dir() and any(parts.glob("*.parquet"))):
+            assert killed.poll() is None, "the job ended before its first part"
+        os.killpg(killed.pid, signal.SIGKILL)
+    early = {path.name: path.read_bytes() for path in parts.glob("*.parquet")}
+
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == ExitCode.OK, again.stderr
+    assert re.search(r"ok +- +60\n", again.stdout)
+    assert re.search(r"rejected +not_an_image +1\n", again.stdout)
+    assert re.search(r"rows +61 of 61 objects", again.stdout)
+    assert re.search(r"done before +([1-9]\d*)", again.stdout)
+    assert str(parts) in again.stdout
+    assert all((parts / name).read_bytes() == data for name, data in early.items())
+
+    table = pq.read_table(parts)
+    read = {row["key"]: row["text"] for row in table.to_pylist()}
+    recognizer = Recognizer.load(model)
+    alone = [h.text for h in recognizer([pictures[name] for name in sorted(pictures)])]
+    assert read == dict(zip(sorted(pictures), alone, strict=True)) | {"notes.txt": None}
+    assert table.num_rows == len(read)
+
+    spoilt = parts / "000003.parquet"
+    pq.write_table(pq.read_table(spoilt).slice(1), spoilt)
+    third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert third.returncode == ExitCode.INCOMPLETE
+    assert "4 of 61 objects have no row yet" in third.stderr
+    assert "000003.parquet" in third.stderr
+
+
+@pytest.fixture
+def usual(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Flags that would work, from a working folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"a")
+    return ["--input", "in", "--output", "out", "--model", str(model)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--inptu", "x"], "inptu"),
+        (["--model", "no-such-bundle"], "no-such-bundle"),
+        (["--input", "no-such-folder"], "no-such-folder"),
+        (["--include", "*.jpg"], "none of which matches *.jpg"),
+        (["--limit", "0"], "--limit 0"),
+        (["--limit", "many"], "many"),
+        (["--output", "in/inner"], "lies in the input"),
+    ],
+)
+def test_what_can_not_work_ends_with_2_before_ray_starts(
+    usual: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert main([*usual, *arguments]) == ExitCode.BAD_CONFIG
+    assert told in capsys.readouterr().err
+    assert not Path("out/transcripts").exists()
