@@ -20,6 +20,10 @@ from pipeline.transcripts import Tally, finished_shards, line_images, transcript
 FAULTS_BORNE = 8
 """Shards that may fail for storage's sake before a run gives up: by then it isn't one object's bad luck."""
 
+READER_CPUS = 0.5
+"""Readers wait for storage about half of their time. The number must differ from the recognisers': Ray would
+fuse the two, and then no shard would be read while another is recognised."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
@@ -53,7 +57,7 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
     keep = partial(commit_and_audit, listing=job.listing, transcripts_uri=job.transcripts_uri)
     graph = (
         ray.data.range(job.listing.shards, override_num_blocks=job.listing.shards)
-        .map_batches(read, batch_size=1, batch_format="pyarrow")
+        .map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS)
         .map_batches(
             PackAndRecognise,
             fn_constructor_args=(job,),
