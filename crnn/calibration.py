@@ -11,6 +11,7 @@ from math import exp, log
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from crnn.decode import Hypothesis
 from crnn.errors import CRNNError
@@ -51,32 +52,30 @@ class Calibration:
         return [replace(h, confidence=self.confidence(min(h.log_prob, 0.0), len(h.text))) for h in hypotheses]
 
     @classmethod
-    def fit(
-        cls, log_probs: Sequence[float], characters: Sequence[int], right: Sequence[bool]
-    ) -> "Calibration":
+    def fit(cls, log_probs: ArrayLike, characters: ArrayLike, right: ArrayLike) -> "Calibration":
         """Maximum likelihood on held-out words, by Newton's method.
 
         Args:
-            log_probs: Of the paths.
-            characters: Of the texts that were read.
-            right: Whether the words were right.
+            log_probs: Of the paths; [N].
+            characters: Of the texts that were read; [N].
+            right: Whether the words were right; [N].
 
         Raises:
             CalibrationError: Fewer than 100 words.
         """
-        if len(right) < LEAST_WORDS:
+        target = np.asarray(right, np.float64)
+        if len(target) < LEAST_WORDS:
             raise CalibrationError(
-                f"{len(right)} words are too few to calibrate on; give at least {LEAST_WORDS} held-out words."
+                f"{len(target)} words are too few to calibrate on; at least {LEAST_WORDS} are needed."
             )
         features = np.stack(
             [
-                np.ones(len(right)),
+                np.ones(len(target)),
                 np.log(-np.minimum(np.asarray(log_probs, np.float64), 0.0) + _TINY),
                 np.log1p(np.asarray(characters, np.float64)),
             ],
             axis=1,
         )
-        target = np.asarray(right, np.float64)
         weights = np.zeros(features.shape[1])
         for _ in range(_MAX_STEPS):
             predicted = 1 / (1 + np.exp(-np.clip(features @ weights, -30, 30)))

@@ -98,6 +98,32 @@ def edit_distance(a: str, b: str) -> int:
     return distance
 
 
+def align(text: str, prediction: str) -> list[tuple[str, str]]:
+    """Pairs of characters along a shortest way from one text to the other; "" stands for nothing.
+
+    Among equally short ways, the one that substitutes latest.
+    """
+    rows = [list(range(len(prediction) + 1))]
+    for i, wanted in enumerate(text, start=1):
+        row = [i]
+        for j, read in enumerate(prediction, start=1):
+            row.append(min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (wanted != read)))
+        rows.append(row)
+    pairs: list[tuple[str, str]] = []
+    i, j = len(text), len(prediction)
+    while i or j:
+        if i and j and rows[i][j] == rows[i - 1][j - 1] + (text[i - 1] != prediction[j - 1]):
+            i, j = i - 1, j - 1
+            pairs.append((text[i], prediction[j]))
+        elif i and rows[i][j] == rows[i - 1][j] + 1:
+            i -= 1
+            pairs.append((text[i], ""))
+        else:
+            j -= 1
+            pairs.append(("", prediction[j]))
+    return pairs[::-1]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
     """What counts as the same text."""

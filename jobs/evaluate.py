@@ -3,26 +3,27 @@
 python jobs/evaluate.py --model models:/crnn/3 --data svt=out/data/svt iiit5k=out/data/iiit5k --promote
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from crnn.checkpoint import Bundle
 from jobs.cli import parse_flags, table
 from jobs.runtime import ExitCode, connect_ray, run_job
-from pipeline import provenance
+from pipeline.calibrate import calibrate, with_calibration
 from pipeline.errors import ConfigError, ModelNotFoundError
-from pipeline.evaluation import EvaluationReport, evaluate
-from pipeline.gate import Verdict, judge
+from pipeline.evaluation import EvaluationReport, evaluate_models
+from pipeline.gate import Comparison, Verdict, compare, judge
 from pipeline.protocols import named_uris
+from pipeline.publish import keep, prepare, track
 from pipeline.registry import resolve_model, set_alias
-from pipeline.report import HEADERS, metrics, notes, paper_rows, summary_rows
-from pipeline.tracking import DataInput, MetricPoint, Tracker, TrackerConfig, flatten, resolve_tracking_uri
+from pipeline.report import GROUP_HEADERS, HEADERS, group_rows, notes, paper_rows, summary_rows
+from pipeline.tracking import resolve_tracking_uri
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
-    """Evaluates a model on data sets, prints and logs the table, and guards the alias of the champion."""
+    """Evaluates a model on data sets, prints and logs the tables, and guards the alias of the champion."""
 
     model: str
     """models:/name@alias, models:/name/version, s3://… or the folder of a bundle."""
@@ -32,12 +33,23 @@ class EvaluateConfig:
     """What counts as the same text; alnum36 is the field's, case-insensitive."""
     filter: Literal["all", "alnum", "alnum3"] = "all"
     """Which images count; alnum3 is that of IC03-860 and IC13-857."""
+    lexicon: tuple[str, ...] = ()
+    """Lexicons for all images as name=URI, text files of a word a line; sets bring their own besides. Large
+    ones are searched near the best path only, as in the paper."""
+    details: bool = False
+    """Print accuracy by length, source and width too; they are logged and kept in any case."""
+    compare: str | None = None
+    """Another model to show the differences to, image by image."""
     promote: bool = False
     """Point the alias at this model unless it is worse than the present champion on the same images."""
     margin: float = 0.005
     """Loss of word accuracy that the champion's successor is let pass with."""
     alias: str = "champion"
     """The alias that is guarded."""
+    calibrate: str | None = None
+    """Folder for a copy of the bundle whose confidences are calibrated on these data sets."""
+    output: str | None = None
+    """Folder URI for the report, every reading and the pictures."""
     gpu: bool = False
     """Read on GPUs."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -50,6 +62,8 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 1:
             raise ConfigError(f"margin is a share of the images, such as 0.005; {self.margin} isn't.")
+        if self.promote and self.compare:
+            raise ConfigError("--promote compares with the champion already; leave --compare away.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,88 +74,98 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: EvaluateConfig) -> int:
     """Evaluates, prints, logs, and promotes where asked to; 3 where the candidate was kept out."""
     tracking_uri = resolve_tracking_uri(config.tracking)
+    models = [config.model, *_rival(config, tracking_uri)]
+    with connect_ray():
+        report, *others = evaluate_models(
+            models,
+            named_uris(config.data, "Data sets"),
+            config.protocol,
+            filter_name=config.filter,
+            lexicons=named_uris(config.lexicon, "Lexicons"),
+            tracking_uri=tracking_uri,
+            gpu=config.gpu,
+            precision=config.precision,
+        )
+    other = others[0] if others else None
+    comparisons = tuple(compare(*pair) for pair in zip(report.sets, other.sets, strict=True)) if other else ()
+    text = tell(report, other, comparisons, details=config.details)
+    print(text)
+    if config.calibrate:
+        _calibrate(report, config.calibrate)
+    verdict = judge(report, other, config.margin) if config.promote else None
+    if verdict:
+        _decide(config, report, verdict, tracking_uri)
+    published = prepare(report, text, other, comparisons)
+    if config.output:
+        keep(report, published, config.output)
+        print(f"\nReport, readings and pictures: {config.output}")
+    tags = {"crnn.gate": f"{verdict.promote}: {verdict.reason}"} if verdict else {}
+    track(
+        report,
+        published,
+        tracking_uri=tracking_uri,
+        experiment=config.experiment,
+        config=asdict(config),
+        tags=tags,
+    )
+    return ExitCode.OK if verdict is None or verdict.promote else ExitCode.INCOMPLETE
+
+
+def tell(
+    report: EvaluationReport,
+    other: EvaluationReport | None = None,
+    comparisons: tuple[Comparison, ...] = (),
+    *,
+    details: bool = False,
+) -> str:
+    """The tables of an evaluation with what has to be known beside them."""
+    lines = [f"{report.model.name} version {report.model.version}", "", table(HEADERS, summary_rows(report))]
+    headers, papers = paper_rows(report)
+    if papers:
+        lines += ["", table(headers, papers)]
+    for part in report.sets if details else ():
+        for kind, rows in group_rows(part).items():
+            lines += ["", f"{part.name} by {kind}", table(GROUP_HEADERS, rows)]
+    if other:
+        rows = [(c.name, c.images, c.gained, c.lost, round(100 * c.difference, 2)) for c in comparisons]
+        against = f"against {other.model.name} version {other.model.version}"
+        lines += ["", against, table(("set", "images", "gained", "lost", "difference %"), rows)]
+    return "\n".join([*lines, "", *notes(report)])
+
+
+def _rival(config: EvaluateConfig, tracking_uri: str) -> list[str]:
+    """The model to compare with, where there is one."""
+    if config.compare:
+        return [config.compare]
+    if not config.promote:
+        return []
     candidate = resolve_model(config.model, tracking_uri)
-    if config.promote and not candidate.uri.startswith("models:"):
+    if not candidate.uri.startswith("models:"):
         raise ConfigError(
             f"{config.model} isn't in the registry, and only registered versions can be {config.alias}. "
             "Register it first, or name it as models:/name/version."
         )
-    with connect_ray():
-        report = _evaluate(config, config.model)
-        verdict = _guard(config, report) if config.promote else None
-    print(tell(report))
-    if verdict:
-        print(f"\n{config.alias}: {'now' if verdict.promote else 'kept out'}; {verdict.reason}.")
-    track(report, config, verdict, tracking_uri)
-    return ExitCode.OK if verdict is None or verdict.promote else ExitCode.INCOMPLETE
-
-
-def tell(report: EvaluationReport) -> str:
-    """The table of an evaluation with what has to be known beside it."""
-    lines = [f"{report.model.name} version {report.model.version}", "", table(HEADERS, summary_rows(report))]
-    names = [part.name for part in report.sets]
-    papers = paper_rows(names)
-    if papers:
-        lines += ["", table(("word accuracy %", *names), papers)]
-    return "\n".join([*lines, "", *notes(report)])
-
-
-def track(
-    report: EvaluationReport, config: EvaluateConfig, verdict: Verdict | None, tracking_uri: str
-) -> None:
-    """Logs the evaluation as a run of its own, whose name is what was evaluated on what."""
-    model, now = report.model, int(time.time() * 1000)
-    data = "+".join(part.name for part in report.sets)
-    name = f"evaluate {model.name} {model.version} on {data} ({report.protocol.name}, {report.filter.name})"
-    tracker = Tracker(
-        TrackerConfig(tracking_uri=tracking_uri, experiment=config.experiment, run_name=name[:250])
-    )
-    inputs = [
-        DataInput(name=p.name, uri=p.uri, fingerprint=p.fingerprint, context="evaluation", rows=p.images)
-        for p in report.sets
-    ]
-    tags = {"crnn.model": model.uri, "crnn.model_digest": model.digest, **provenance.collect().tags()}
-    if verdict:
-        tags |= {
-            "crnn.gate": "promoted" if verdict.promote else "kept out",
-            "crnn.gate_reason": verdict.reason,
-        }
-    tracker.open_run(params=flatten(asdict(config)), tags=tags, inputs=inputs)
-    tracker.log_points(MetricPoint(key, value, 0, now) for key, value in metrics(report).items())
-    rows = summary_rows(report)
-    tracker.log_table("evaluation.json", {h: [row[i] for row in rows] for i, h in enumerate(HEADERS)})
-    tracker.log_text("evaluation.txt", tell(report))
-    tracker.finish("FINISHED")
-
-
-def _evaluate(config: EvaluateConfig, model: str) -> EvaluationReport:
-    return evaluate(
-        model,
-        named_uris(config.data, "Data sets"),
-        config.protocol,
-        filter_name=config.filter,
-        tracking_uri=config.tracking,
-        gpu=config.gpu,
-        precision=config.precision,
-    )
-
-
-def _guard(config: EvaluateConfig, report: EvaluationReport) -> Verdict:
-    """Judges the candidate against the present champion, and moves the alias where it passes."""
-    name, version = report.model.name, report.model.version
-    champion = f"models:/{name}@{config.alias}"
     try:
-        present = resolve_model(champion, config.tracking)
+        champion = resolve_model(f"models:/{candidate.name}@{config.alias}", tracking_uri)
     except ModelNotFoundError:
-        other = None
-    else:
-        if present.version == version:
-            return Verdict(promote=True, reason=f"version {version} is {config.alias} already")
-        other = _evaluate(config, present.uri)
-    verdict = judge(report, other, config.margin)
+        return []
+    return [champion.uri]
+
+
+def _decide(config: EvaluateConfig, report: EvaluationReport, verdict: Verdict, tracking_uri: str) -> None:
     if verdict.promote:
-        set_alias(name, config.alias, version, tracking_uri=config.tracking)
-    return verdict
+        set_alias(report.model.name, config.alias, report.model.version, tracking_uri=tracking_uri)
+    version = f"version {report.model.version}"
+    print(f"\n{config.alias}: {version} {'is it now' if verdict.promote else 'kept out'}; {verdict.reason}.")
+
+
+def _calibrate(report: EvaluationReport, folder: str) -> None:
+    done = calibrate(report)
+    with_calibration(Bundle.load(report.model.directory), done.calibration).save(folder)
+    print(
+        f"\nCalibrated on {done.words:,} words: calibration error {done.error_before:.3f} before, "
+        f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
+    )
 
 
 if __name__ == "__main__":

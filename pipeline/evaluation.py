@@ -1,11 +1,12 @@
-"""How well a model reads: counts per data set under a named protocol, each image accounted for."""
+"""How well models read: counts per data set under a named protocol, each image accounted for."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crnn.metrics import PROTOCOLS, Counts, Protocol
 from crnn.recognizer import Precision
@@ -13,8 +14,9 @@ from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.protocols import FILTERS, Filter
-from pipeline.readings import ModelSource, read_all, shard_tasks
+from pipeline.readings import ModelSource, ReadingPlan, read_all, read_words, shard_tasks
 from pipeline.registry import ResolvedModel, resolve_model
+from pipeline.storage import absolute
 
 EMPTY_TRUTH = "empty_truth"
 FILTERED = "filtered"
@@ -35,12 +37,20 @@ class SetReport:
     rejected: Mapping[str, int]
     """Images that could not be read, by reason; they count, as read wrong."""
     counts: Counts
+    """Without a lexicon."""
+    lexicons: Mapping[str, Counts]
+    """With each lexicon that the set has or that was given; of the images that have it."""
     interval: tuple[float, float]
-    """Bootstrap 95 % interval of the word accuracy."""
+    """Bootstrap 95 % interval of the word accuracy without a lexicon."""
     images_per_second: float
-    """Of one reader, decoding and reading together."""
+    """Of one reader, decoding and reading together, lexicons left out."""
     readings: pa.Table
     """READING_SCHEMA and `truth`, `read` (both normalised) and `counts` (whether the image counts)."""
+
+    @property
+    def counted(self) -> pa.Table:
+        """The readings of the images that count."""
+        return self.readings.filter(self.readings["counts"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +64,7 @@ class EvaluationReport:
 
     @property
     def counts(self) -> Counts:
-        """Over all sets."""
+        """Over all sets, without a lexicon."""
         return sum((part.counts for part in self.sets), Counts())
 
 
@@ -64,22 +74,54 @@ def evaluate(
     protocol: str = "alnum36",
     *,
     filter_name: str = "all",
+    lexicons: Mapping[str, str] | None = None,
     tracking_uri: str | None = None,
     gpu: bool = False,
     precision: Precision = "fp32",
 ) -> EvaluationReport:
-    """Reads data sets with a model and counts; Ray must be connected.
+    """Reads data sets with one model and counts; see `evaluate_models`."""
+    (report,) = evaluate_models(
+        [model],
+        datasets,
+        protocol,
+        filter_name=filter_name,
+        lexicons=lexicons,
+        tracking_uri=tracking_uri,
+        gpu=gpu,
+        precision=precision,
+    )
+    return report
+
+
+def evaluate_models(
+    models: Sequence[str],
+    datasets: Mapping[str, str],
+    protocol: str = "alnum36",
+    *,
+    filter_name: str = "all",
+    lexicons: Mapping[str, str] | None = None,
+    tracking_uri: str | None = None,
+    gpu: bool = False,
+    precision: Precision = "fp32",
+) -> list[EvaluationReport]:
+    """Reads data sets with several models in one pass over the data; Ray must be connected.
 
     Args:
-        model: models:/name@alias, models:/name/version, s3://… or a folder.
+        models: models:/name@alias, models:/name/version, s3://… or folders.
         datasets: URIs of data sets by the names that reports give them.
         protocol: A name of `crnn.metrics.PROTOCOLS`.
         filter_name: A name of `pipeline.protocols.FILTERS`.
+        lexicons: URIs of lists of the words that images may hold, by name; sets may have their own besides.
         tracking_uri: Of MLflow, for models:/ URIs.
+        gpu: Give each reader a GPU.
+        precision: Of the networks; fp32 unless speed matters more than the last word.
+
+    Returns:
+        One report a model, in their order.
 
     Raises:
         ConfigError: No data set, or an unknown protocol or filter.
-        ModelNotFoundError, BundleError, DataError, StorageError: The model or data can't be used.
+        ModelNotFoundError, BundleError, DataError, StorageError: A model or data can't be used.
     """
     if protocol not in PROTOCOLS or filter_name not in FILTERS:
         raise ConfigError(
@@ -88,26 +130,50 @@ def evaluate(
         )
     if not datasets:
         raise ConfigError("Nothing to evaluate on: name at least one data set.")
+    # Readers have another working folder.
+    datasets = {name: absolute(uri) for name, uri in datasets.items()}
+    lexicons = {name: absolute(uri) for name, uri in (lexicons or {}).items()}
+    unusable = [name for name, uri in lexicons.items() if not any(map(str.strip, read_words(uri)))]
+    if unusable:
+        raise ConfigError(f"The lexicons {', '.join(unusable)} hold no word; give at least one.")
     tracking_uri = resolve_tracking_uri(tracking_uri)
-    resolved = resolve_model(model, tracking_uri)
-    source = ModelSource(uri=model if model.startswith("s3://") else resolved.uri, tracking_uri=tracking_uri)
-    manifests = {name: Manifest.read(uri) for name, uri in datasets.items()}
-    readings = read_all(source, shard_tasks(datasets), gpu=gpu, precision=precision)
-    names = np.array(readings["dataset"].to_pylist(), dtype=object)
-    sets = tuple(
-        score(
+    resolved = [resolve_model(model, tracking_uri) for model in models]
+    sources = [
+        # A bundle in a bucket is fetched by each node; the folder here is the driver's own copy.
+        ModelSource(uri=model if model.startswith("s3://") else found.uri, tracking_uri=tracking_uri)
+        for model, found in zip(models, resolved, strict=True)
+    ]
+    plan = ReadingPlan(
+        models=tuple(sources),
+        tasks=shard_tasks(datasets),
+        protocol=protocol,
+        lexicons=lexicons,
+        gpu=gpu,
+        precision=precision,
+    )
+    readings = read_all(plan)
+    fingerprints = {name: Manifest.read(uri).fingerprint for name, uri in datasets.items()}
+
+    def part(model: int, name: str) -> SetReport:
+        mine = pc.and_(pc.equal(readings["model"], model), pc.equal(readings["dataset"], name))
+        return score(
             name,
-            uri,
-            readings.filter(pa.array(names == name, pa.bool_())),
-            fingerprint=manifests[name].fingerprint,
+            datasets[name],
+            readings.filter(mine),
+            fingerprint=fingerprints[name],
             protocol=PROTOCOLS[protocol],
             chosen=FILTERS[filter_name],
         )
-        for name, uri in datasets.items()
-    )
-    return EvaluationReport(
-        model=resolved, protocol=PROTOCOLS[protocol], filter=FILTERS[filter_name], sets=sets
-    )
+
+    return [
+        EvaluationReport(
+            model=model,
+            protocol=PROTOCOLS[protocol],
+            filter=FILTERS[filter_name],
+            sets=tuple(part(i, name) for name in datasets),
+        )
+        for i, model in enumerate(resolved)
+    ]
 
 
 def score(
@@ -122,30 +188,38 @@ def score(
         for text, truth in zip(texts, truths, strict=True)
     ]
     counted = [reason is None for reason in excluded]
-    counts = Counts.over(
-        (truth, read) for truth, read, counts in zip(truths, reads, counted, strict=True) if counts
-    )
+    reasons = zip(readings["reason"].to_pylist(), counted, strict=True)
+    counts = Counts.over((t, r) for t, r, counts in zip(truths, reads, counted, strict=True) if counts)
     seconds = sum(readings["seconds"].to_pylist())
+    columns = {
+        "truth": pa.array(truths, pa.string()),
+        "read": pa.array(reads, pa.string()),
+        "counts": pa.array(counted, pa.bool_()),
+    }
+    for column, values in columns.items():
+        readings = readings.append_column(column, values)
     return SetReport(
         name=name,
         uri=uri,
         fingerprint=fingerprint,
         images=counts.words,
         excluded=dict(Counter(reason for reason in excluded if reason)),
-        rejected=dict(
-            Counter(
-                reason
-                for reason, counts in zip(readings["reason"].to_pylist(), counted, strict=True)
-                if reason and counts
-            )
-        ),
+        rejected=dict(Counter(reason for reason, counts in reasons if reason and counts)),
         counts=counts,
+        lexicons=_lexicon_counts(readings.filter(readings["counts"])),
         interval=accuracy_interval(counts),
         images_per_second=readings.num_rows / seconds if seconds else 0.0,
-        readings=readings.append_column("truth", pa.array(truths, pa.string()))
-        .append_column("read", pa.array(reads, pa.string()))
-        .append_column("counts", pa.array(counted, pa.bool_())),
+        readings=readings,
     )
+
+
+def _lexicon_counts(counted: pa.Table) -> dict[str, Counts]:
+    found: dict[str, Counts] = {}
+    pairs = zip(counted["truth"].to_pylist(), counted["lexicon_predictions"].to_pylist(), strict=True)
+    for truth, predictions in pairs:
+        for lexicon, prediction in predictions or ():
+            found[lexicon] = found.get(lexicon, Counts()) + Counts.of(truth, prediction)
+    return found
 
 
 def accuracy_interval(counts: Counts, seed: int = 0) -> tuple[float, float]:

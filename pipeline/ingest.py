@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from pipeline.schema import REJECT_SCHEMA, SAMPLE_SCHEMA
 from pipeline.shards import write_shard
 from pipeline.sources.catalogue import FORMATS
 from pipeline.sources.samples import Part, Reject, SourceError, SourceOptions
-from pipeline.storage import exists, join, parquet_bytes, write_atomic
+from pipeline.storage import absolute, exists, join, parquet_bytes, write_atomic
 
 REJECTS = "rejects.parquet"
 
@@ -47,6 +47,9 @@ def ingest(format_name: str, options: SourceOptions, output: str, *, source: str
         StorageError: Reading or writing failed.
     """
     chosen = FORMATS[format_name]
+    # Ray's workers have another working folder.
+    images = absolute(options.images) if options.images is not None else None
+    options, output = replace(options, input=absolute(options.input), images=images), absolute(output)
     config = {"format": format_name, "source": source, **asdict(options), "lexicons": dict(chosen.lexicons)}
     if exists(join(output, NAME)):
         return _found(output, config)

@@ -1,23 +1,31 @@
-"""What a recogniser reads from a data set: one row an image, made on Ray, shard by shard."""
+"""What recognisers read from data sets: one row an image and model, made on Ray, shard by shard."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+from torch import Tensor
 
 from crnn.batching import plan_packs, stack
-from crnn.decode import Hypothesis, best_path
+from crnn.calibration import Calibration
+from crnn.charset import Charset
+from crnn.decode import best_path
 from crnn.errors import ImageRejectedError
+from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon, fold_classes
+from crnn.metrics import PROTOCOLS, Protocol
 from crnn.preprocess import GreyImage
 from crnn.recognizer import Precision, Recognizer
+from pipeline.errors import ConfigError, ObjectNotFoundError
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.registry import resolve_model
 from pipeline.shards import read_shard
+from pipeline.storage import read_bytes
 
 READING_SCHEMA = pa.schema(
     [
+        ("model", pa.int32()),
         ("dataset", pa.string()),
         ("shard", pa.int32()),
         ("row", pa.int32()),
@@ -31,11 +39,17 @@ READING_SCHEMA = pa.schema(
         ("prediction", pa.string()),
         ("log_prob", pa.float32()),
         ("confidence", pa.float32()),
+        ("lexicon_predictions", pa.map_(pa.string(), pa.string())),
         ("seconds", pa.float64()),
     ]
 )
-"""shard, row: where the image is in the data set. reason, detail: why it could not be read; prediction,
-log_prob and confidence are null there. seconds: the image's share of its reader's time."""
+"""model: its place in the plan. shard, row: where the image is in the data set. reason, detail: why it could
+not be read; what was read is null there. lexicon_predictions: the entry found, by the lexicon's name, in the
+protocol's form. seconds: the image's share of its reader's time, lexicons left out."""
+
+LARGE_LEXICON = 2_000
+"""Entries from which on a lexicon is searched as in the paper: among those near the best path."""
+PAPERS_DISTANCE = 3
 
 _CHUNK = 512
 
@@ -58,108 +72,203 @@ class ShardTask:
     uri: str
     index: int
     shard: ShardInfo
+    lexicons: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    """Names of the images' own lexicons and where each stands in their lexicon column."""
 
 
-def shard_tasks(datasets: Mapping[str, str]) -> list[ShardTask]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingPlan:
+    """What is to be read, by which models, and how."""
+
+    models: tuple[ModelSource, ...]
+    tasks: tuple[ShardTask, ...]
+    protocol: str
+    """Name of the protocol in whose form lexicons are asked."""
+    lexicons: Mapping[str, str] = field(default_factory=dict)
+    """URIs of lexicons for all images, by name; see `read_words`."""
+    gpu: bool = False
+    precision: Precision = "fp32"
+
+
+def shard_tasks(datasets: Mapping[str, str]) -> tuple[ShardTask, ...]:
     """All shards of named data sets, in order.
 
     Raises:
         ManifestError, StorageError: A data set can't be read.
     """
-    return [
-        ShardTask(dataset=name, uri=uri, index=index, shard=shard)
-        for name, uri in datasets.items()
-        for index, shard in enumerate(Manifest.read(uri).shards)
-    ]
+    manifests = {name: Manifest.read(uri) for name, uri in datasets.items()}
+    return tuple(
+        ShardTask(
+            dataset=name,
+            uri=datasets[name],
+            index=index,
+            shard=shard,
+            lexicons={key: tuple(ends) for key, ends in manifest.config.get("lexicons", {}).items()},
+        )
+        for name, manifest in manifests.items()
+        for index, shard in enumerate(manifest.shards)
+    )
 
 
-def read_all(
-    model: ModelSource,
-    tasks: Sequence[ShardTask],
-    *,
-    gpu: bool = False,
-    precision: Precision = "fp32",
-    readers: int | None = None,
-) -> pa.Table:
-    """Reads all shards on Ray, which must be connected; a table of READING_SCHEMA in the tasks' order.
+def read_words(uri: str) -> tuple[str, ...]:
+    """A lexicon: a text file in UTF-8 of a word a line.
 
-    Args:
-        gpu: Give each reader a GPU.
-        precision: Of the network; fp32 unless speed matters more than the last word.
-        readers: How many readers at most; None is one a CPU (GPU) of the cluster, no more than shards.
+    Raises:
+        ConfigError: There is none, or it is in another encoding.
     """
+    try:
+        return tuple(read_bytes(uri).decode("utf-8-sig").splitlines())
+    except ObjectNotFoundError as error:
+        raise ConfigError(f"There is no lexicon {uri}; give a text file of a word a line.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The lexicon {uri} isn't UTF-8 ({error}); convert it.") from error
+
+
+def read_all(plan: ReadingPlan) -> pa.Table:
+    """Carries out a plan on Ray, which must be connected: a table of READING_SCHEMA, in the tasks' order."""
     import ray
     from ray.data import ActorPoolStrategy
 
-    if not tasks:
+    if not plan.tasks:
         return READING_SCHEMA.empty_table()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    available = resources.get("GPU" if gpu else "CPU", 1)
-    size = max(1, min(int(available) - (not gpu), len(tasks), readers or len(tasks)))
-    source = ray.data.from_items([{"task": i} for i in range(len(tasks))], override_num_blocks=len(tasks))
+    free = resources.get("GPU", 1) if plan.gpu else resources.get("CPU", 2) - 1
+    source = ray.data.from_items(
+        [{"task": index} for index in range(len(plan.tasks))], override_num_blocks=len(plan.tasks)
+    )
     source.context.execution_options.preserve_order = True
     graph = source.map_batches(
         ShardReader,
-        fn_constructor_args=(model, tuple(tasks), "cuda" if gpu else "cpu", precision),
-        compute=ActorPoolStrategy(size=size),
+        fn_constructor_args=(plan,),
+        compute=ActorPoolStrategy(size=max(1, min(int(free), len(plan.tasks)))),
         batch_size=1,
         batch_format="pyarrow",
-        num_gpus=1 if gpu else 0,
-        num_cpus=0 if gpu else 1,
+        num_gpus=1 if plan.gpu else 0,
+        num_cpus=0 if plan.gpu else 1,
     )
     tables = [table for table in ray.get(graph.to_arrow_refs()) if table.num_rows]
     return pa.concat_tables(tables).cast(READING_SCHEMA) if tables else READING_SCHEMA.empty_table()
 
 
 class ShardReader:
-    """Ray's actor: a recogniser that is loaded once and reads shard after shard."""
+    """Ray's actor: recognisers that are loaded once and read shard after shard."""
 
-    def __init__(
-        self, model: ModelSource, tasks: tuple[ShardTask, ...], device: str, precision: Precision
-    ) -> None:
-        directory = resolve_model(model.uri, model.tracking_uri).directory
-        self._recognizer = Recognizer.load(directory, device=device, precision=precision)
-        self._tasks = tasks
+    def __init__(self, plan: ReadingPlan) -> None:
+        self._tasks = plan.tasks
+        self._readers = [
+            Reader(
+                Recognizer.load(
+                    resolve_model(model.uri, model.tracking_uri).directory,
+                    device="cuda" if plan.gpu else "cpu",
+                    precision=plan.precision,
+                ),
+                PROTOCOLS[plan.protocol],
+                plan.lexicons,
+            )
+            for model in plan.models
+        ]
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Reads the shards whose numbers stand in column `task`."""
+        """Reads the shards whose numbers stand in column `task`, by every model."""
         for index in batch["task"].to_pylist():
-            yield read_one(self._recognizer, self._tasks[index])
+            for model, reader in enumerate(self._readers):
+                yield reader.read(self._tasks[index], model)
 
 
-def read_one(recognizer: Recognizer, task: ShardTask) -> pa.Table:
-    """Reads one shard; every row of it becomes a row of READING_SCHEMA."""
-    table = read_shard(task.uri, task.shard, columns=["id", "image", "text", "width", "height", "source"])
-    rows: list[dict[str, Any]] = []
-    for start in range(0, table.num_rows, _CHUNK):
-        rows += _read_chunk(recognizer, task, start, table.slice(start, _CHUNK))
-    return pa.Table.from_pylist(rows, schema=READING_SCHEMA)
+class Reader:
+    """A recogniser with the lexicons that it is asked for.
 
+    Args:
+        recognizer: The model.
+        protocol: In whose form lexicons are asked: entries that it makes equal are one.
+        lexicons: URIs of lexicons for all images, by name.
+    """
 
-def _read_chunk(recognizer: Recognizer, task: ShardTask, start: int, chunk: pa.Table) -> list[dict[str, Any]]:
-    began = time.perf_counter()
-    rows: list[dict[str, Any]] = chunk.drop_columns(["image"]).to_pylist()
-    lines: list[GreyImage] = []
-    readable: list[int] = []
-    for i, image in enumerate(chunk["image"].to_pylist()):
-        rows[i] |= {"dataset": task.dataset, "shard": task.index, "row": start + i}
+    def __init__(self, recognizer: Recognizer, protocol: Protocol, lexicons: Mapping[str, str]) -> None:
+        own = recognizer.bundle.charset
+        self._recognizer, self._protocol = recognizer, protocol
+        self._calibration = Calibration.from_dict(recognizer.bundle.calibration)
+        self._charset = own
+        if protocol.characters is not None:
+            self._charset = Charset(characters=protocol.characters, fold_case=protocol.fold_case)
+        self._lexicons = {name: self._lexicon(read_words(uri)) for name, uri in lexicons.items()}
+
+    def read(self, task: ShardTask, model: int = 0) -> pa.Table:
+        """Reads one shard; every row of it becomes a row of READING_SCHEMA."""
+        columns = ["id", "image", "text", "width", "height", "source"]
+        table = read_shard(task.uri, task.shard, [*columns, "lexicon"] if task.lexicons else columns)
+        rows: list[dict[str, Any]] = []
+        for start in range(0, table.num_rows, _CHUNK):
+            chunk = table.slice(start, _CHUNK)
+            found = self._read_chunk(chunk, task.lexicons)
+            place = {"model": model, "dataset": task.dataset, "shard": task.index}
+            rows += [place | {"row": start + i} | row for i, row in enumerate(found)]
+        return pa.Table.from_pylist(rows, schema=READING_SCHEMA)
+
+    def _read_chunk(self, chunk: pa.Table, own: Mapping[str, tuple[int, int | None]]) -> list[dict[str, Any]]:
+        began = time.perf_counter()
+        kept = [name for name in chunk.column_names if name not in ("image", "lexicon")]
+        rows: list[dict[str, Any]] = chunk.select(kept).to_pylist()
+        lines: list[GreyImage] = []
+        readable: list[int] = []
+        for i, image in enumerate(chunk["image"].to_pylist()):
+            try:
+                lines.append(self._recognizer.prepare(image).pixels)
+            except ImageRejectedError as error:
+                rows[i] |= {"reason": error.reason, "detail": error.detail}
+            else:
+                readable.append(i)
+        words = chunk["lexicon"].to_pylist() if own else [None] * len(rows)
+        aside = 0.0
+        for members in plan_packs([line.shape[1] for line in lines], self._recognizer.max_columns):
+            log_probs_NTV = self._recognizer.log_probs(stack(lines[i] for i in members))
+            hypotheses = best_path(log_probs_NTV, self._recognizer.bundle.charset)
+            if self._calibration is not None:
+                hypotheses = self._calibration.apply(hypotheses)
+            paused = time.perf_counter()
+            numbers = [readable[i] for i in members]
+            found = self._with_lexicons(log_probs_NTV, [words[i] for i in numbers], own)
+            aside += time.perf_counter() - paused
+            for i, hypothesis, entries in zip(numbers, hypotheses, found, strict=True):
+                rows[i] |= {
+                    "prediction": hypothesis.text,
+                    "log_prob": hypothesis.log_prob,
+                    "confidence": hypothesis.confidence,
+                    "lexicon_predictions": entries,
+                }
+        seconds = (time.perf_counter() - began - aside) / max(len(rows), 1)
+        return [row | {"seconds": seconds} for row in rows]
+
+    def _with_lexicons(
+        self,
+        log_probs_NTV: Tensor,
+        words: list[list[str] | None],
+        own: Mapping[str, tuple[int, int | None]],
+    ) -> list[list[tuple[str, str]]]:
+        """The entry that each image holds by each lexicon's name; an image without a lexicon has none."""
+        found: list[list[tuple[str, str]]] = [[] for _ in words]
+        if not own and not self._lexicons:
+            return found
+        charset = self._recognizer.bundle.charset
+        if charset.characters != self._charset.characters:
+            log_probs_NTV = fold_classes(log_probs_NTV, charset, self._charset, self._protocol.normalize)
+        for name, (first, end) in own.items():
+            lexicons = [self._lexicon(some[first:end]) if some else None for some in words]
+            usable = [i for i, lexicon in enumerate(lexicons) if lexicon is not None]
+            chosen = [lexicon for lexicon in lexicons if lexicon is not None]
+            for i, hypothesis in zip(usable, decode_with_lexicon(log_probs_NTV[usable], chosen), strict=True):
+                found[i].append((name, hypothesis.text))
+        for name, lexicon in self._lexicons.items():
+            if lexicon is None:
+                continue
+            distance = PAPERS_DISTANCE if len(lexicon) > LARGE_LEXICON else None
+            read = decode_with_lexicon(log_probs_NTV, lexicon, max_distance=distance)
+            for entries, hypothesis in zip(found, read, strict=True):
+                entries.append((name, hypothesis.text))
+        return found
+
+    def _lexicon(self, words: tuple[str, ...] | list[str]) -> Lexicon | None:
         try:
-            lines.append(recognizer.prepare(image).pixels)
-        except ImageRejectedError as error:
-            rows[i] |= {"reason": error.reason, "detail": error.detail}
-        else:
-            readable.append(i)
-    for members in plan_packs([line.shape[1] for line in lines], recognizer.max_columns):
-        log_probs_NTV = recognizer.log_probs(stack(lines[i] for i in members))
-        for i, hypothesis in zip(members, best_path(log_probs_NTV, recognizer.bundle.charset), strict=True):
-            rows[readable[i]] |= _reading(hypothesis)
-    seconds = (time.perf_counter() - began) / max(len(rows), 1)
-    return [row | {"seconds": seconds} for row in rows]
-
-
-def _reading(hypothesis: Hypothesis) -> dict[str, Any]:
-    return {
-        "prediction": hypothesis.text,
-        "log_prob": hypothesis.log_prob,
-        "confidence": hypothesis.confidence,
-    }
+            return Lexicon(map(self._protocol.normalize, words), self._charset)
+        except LexiconError:
+            return None

@@ -1,47 +1,50 @@
 """An evaluation as people and MLflow want it: tables, metrics, and the papers' figures beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from pipeline.evaluation import EvaluationReport, SetReport
+from crnn.metrics import Counts
+from pipeline.breakdown import by_length, by_source, by_width, characters, trust
+from pipeline.evaluation import EvaluationReport, SetReport, accuracy_interval
 from pipeline.protocols import PAPER_TABLE
 
-HEADERS = ("set", "images", "accuracy %", "95 % interval", "CER %", "1-NED %", "images/s", "rejected")
+HEADERS = (
+    "set",
+    "lexicon",
+    "images",
+    "accuracy %",
+    "95 % interval",
+    "CER %",
+    "1-NED %",
+    "images/s",
+    "rejected",
+)
+GROUP_HEADERS = ("group", "images", "accuracy %", "CER %")
+Rows = list[tuple[Any, ...]]
 
 
-def summary_rows(report: EvaluationReport) -> list[tuple[Any, ...]]:
-    """One row a set for HEADERS, and one over all sets where there are several."""
-    rows = [_row(part) for part in report.sets]
+def summary_rows(report: EvaluationReport) -> Rows:
+    """For HEADERS: a row for each set and lexicon, and one over all sets where there are several."""
+    rows: Rows = []
+    for part in report.sets:
+        rejected = sum(part.rejected.values())
+        speed = round(part.images_per_second)
+        rows.append((part.name, "none", *_scores(part.counts), speed, rejected))
+        rows += [(part.name, name, *_scores(counts), None, None) for name, counts in part.lexicons.items()]
     if len(report.sets) > 1:
-        counts = report.counts
-        images, rejected = sum(p.images for p in report.sets), sum(_sum(p) for p in report.sets)
-        rows.append(("all", images, *_scores(counts, ""), None, rejected))
+        rejected = sum(sum(part.rejected.values()) for part in report.sets)
+        rows.append(("all", "none", *_scores(report.counts), None, rejected))
     return rows
 
 
-def _row(part: SetReport) -> tuple[Any, ...]:
-    low, high = part.interval
-    interval = f"{100 * low:.1f} to {100 * high:.1f}"
-    return (
-        part.name,
-        part.images,
-        *_scores(part.counts, interval),
-        round(part.images_per_second),
-        _sum(part),
-    )
-
-
-def _scores(counts: Any, interval: str) -> tuple[Any, ...]:
+def _scores(counts: Counts) -> tuple[Any, ...]:
+    low, high = accuracy_interval(counts)
     percent = [round(100 * v, 2) for v in (counts.word_accuracy, counts.cer, counts.one_minus_ned)]
-    return (percent[0], interval, *percent[1:])
-
-
-def _sum(part: SetReport) -> int:
-    return sum(part.rejected.values())
+    return (counts.words, percent[0], f"{100 * low:.1f} to {100 * high:.1f}", *percent[1:])
 
 
 def notes(report: EvaluationReport) -> list[str]:
-    """What has to be known beside the table: protocol, filter, what was left out and why."""
+    """What has to be known beside the table: protocol, filter, what was left out and why, trust."""
     lines = [
         f"Protocol {report.protocol.name}: {report.protocol.says}.",
         f"Filter {report.filter.name}: {report.filter.says}.",
@@ -49,33 +52,79 @@ def notes(report: EvaluationReport) -> list[str]:
     for part in report.sets:
         told = [f"{n:,} {reason}" for reason, n in part.excluded.items()]
         told += [f"{n:,} unreadable ({reason}), counted as wrong" for reason, n in part.rejected.items()]
-        if told:
-            lines.append(f"{part.name}: {'; '.join(told)}.")
+        measured = trust(part.counted)
+        told.append(f"calibration error {measured.calibration_error:.3f}")
+        told += [
+            f"at {100 * precision:.0f} % precision {100 * coverage:.1f} % of words need no review"
+            f" (confidence {threshold:.3f})"
+            for precision, (coverage, threshold) in measured.coverage.items()
+        ]
+        lines.append(f"{part.name}: {'; '.join(told)}.")
     return lines
 
 
-def paper_rows(names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The papers' word accuracies for those of the named sets that they have: (paper, then one a name)."""
-    known = {name.lower().replace("-", ""): name for row in PAPER_TABLE.values() for name in row}
-    columns = [known.get(name.lower().replace("-", "")) for name in names]
-    if not any(columns):
-        return []
-    return [
-        (paper, *(figures.get(column) if column else None for column in columns))
+def paper_rows(report: EvaluationReport) -> tuple[tuple[str, ...], Rows]:
+    """Headers and rows of a table like the papers', ours last; no rows where no set is one of theirs."""
+    ours: dict[str, float] = {}
+    for part in report.sets:
+        for lexicon, counts in {"": part.counts, **part.lexicons}.items():
+            ours[f"{part.name} {lexicon}".strip()] = round(100 * counts.word_accuracy, 1)
+    known = {_key(name): name for row in PAPER_TABLE.values() for name in row}
+    columns = {name: known[_key(name)] for name in ours if _key(name) in known}
+    if not columns:
+        return (), []
+    rows: Rows = [
+        (paper, *(figures.get(column) for column in columns.values()))
         for paper, figures in PAPER_TABLE.items()
     ]
+    rows.append((f"{report.model.name} {report.model.version}", *(ours[name] for name in columns)))
+    return ("word accuracy %", *columns), rows
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", " ")
+
+
+def group_rows(part: SetReport) -> dict[str, Rows]:
+    """For GROUP_HEADERS: how each length, source and width was read."""
+    counted = part.counted
+    groups: Mapping[str, Mapping[str, Counts]] = {
+        "length": by_length(counted),
+        "source": by_source(counted),
+        "width": by_width(counted),
+    }
+    return {
+        kind: [
+            (name, c.words, round(100 * c.word_accuracy, 2), round(100 * c.cer, 2))
+            for name, c in found.items()
+        ]
+        for kind, found in groups.items()
+    }
+
+
+def character_rows(part: SetReport, most: int = 20) -> tuple[Rows, Rows]:
+    """(character, seen, read right %) of all, and (truth, read, times) of the most frequent confusions."""
+    found = characters(part.counted)
+    singles = [(c, n, round(100 * found.right.get(c, 0) / n, 2)) for c, n in found.seen.items()]
+    confusions = [(*pair, times) for pair, times in list(found.confusions.items())[:most]]
+    return singles, confusions
 
 
 def metrics(report: EvaluationReport) -> dict[str, float]:
-    """For MLflow: evaluation/<set>/<metric>."""
+    """For MLflow: evaluation/<set>/<metric>, and evaluation/<set>/lexicon_<name>."""
     found: dict[str, float] = {}
     for part in report.sets:
         prefix = f"evaluation/{part.name}"
+        measured = trust(part.counted)
         found |= {
             f"{prefix}/word_accuracy": part.counts.word_accuracy,
             f"{prefix}/cer": part.counts.cer,
             f"{prefix}/one_minus_ned": part.counts.one_minus_ned,
             f"{prefix}/images_per_second": part.images_per_second,
             f"{prefix}/images": float(part.images),
+            f"{prefix}/calibration_error": measured.calibration_error,
+            f"{prefix}/coverage_at_99": measured.coverage[0.99][0],
         }
+        for name, counts in part.lexicons.items():
+            found[f"{prefix}/lexicon_{name}"] = counts.word_accuracy
     return found

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnn.metrics import PROTOCOLS, Counts, edit_distance
+from crnn.metrics import PROTOCOLS, Counts, align, edit_distance
 from tests.oracles import recursive_edit_distance
 
 texts = st.text(alphabet="abcé1", max_size=12)
@@ -22,6 +22,15 @@ def test_edit_distance_of_texts_longer_than_a_machine_word() -> None:
     a, b = "ab" * 60, "ba" * 75
     assert edit_distance(a, b) == recursive_edit_distance(a, b)
     assert edit_distance("x" * 500, "") == 500
+
+
+@settings(deadline=None)
+@given(texts, texts)
+def test_an_alignment_spells_both_texts_with_as_many_errors_as_their_distance(a: str, b: str) -> None:
+    pairs = align(a, b)
+    assert "".join(x for x, _ in pairs) == a
+    assert "".join(y for _, y in pairs) == b
+    assert sum(x != y for x, y in pairs) == edit_distance(a, b)
 
 
 @settings(deadline=None)

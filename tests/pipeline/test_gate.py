@@ -23,6 +23,7 @@ def part(right: list[bool], name: str = "set", fingerprint: str = "f") -> SetRep
         excluded={},
         rejected={},
         counts=Counts.over(zip(truth, read, strict=True)),
+        lexicons={},
         interval=(0.0, 1.0),
         images_per_second=1.0,
         readings=pa.table({"truth": truth, "read": read, "counts": counts}),

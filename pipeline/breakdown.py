@@ -1,0 +1,104 @@
+"""Where the errors are: by length, source, width and character, and what is mistaken for what."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from crnn.calibration import coverage_at, expected_calibration_error
+from crnn.metrics import Counts, align
+
+_WIDTHS = ((1.0, "under 1"), (2.0, "1 to 2"), (3.0, "2 to 3"), (5.0, "3 to 5"), (8.0, "5 to 8"))
+NOTHING = "∅"
+"""Stands for the missing character of an insertion or deletion."""
+
+
+def by_length(counted: pa.Table) -> dict[str, Counts]:
+    """Counts by characters of the truth; from 16 on together."""
+    found = _grouped(counted, lambda row: min(len(row["truth"]), 16))
+    return {("16 and more" if n == 16 else str(n)): found[n] for n in sorted(found)}
+
+
+def by_source(counted: pa.Table) -> dict[str, Counts]:
+    """Counts by the samples' source."""
+    found = _grouped(counted, lambda row: row["source"])
+    return {name: found[name] for name in sorted(found)}
+
+
+def by_width(counted: pa.Table) -> dict[str, Counts]:
+    """Counts by the image's width in heights."""
+    names = [*(name for _, name in _WIDTHS), "over 8"]
+
+    def name(row: Mapping[str, Any]) -> str:
+        ratio = (row["width"] or 0) / max(row["height"] or 1, 1)
+        return next((name for limit, name in _WIDTHS if ratio < limit), names[-1])
+
+    found = _grouped(counted, name)
+    return {name: found[name] for name in names if name in found}
+
+
+def _grouped(counted: pa.Table, key: Callable[[Mapping[str, Any]], Any]) -> dict[Any, Counts]:
+    found: dict[Any, Counts] = {}
+    for row in counted.select(["truth", "read", "source", "width", "height"]).to_pylist():
+        group = key(row)
+        found[group] = found.get(group, Counts()) + Counts.of(row["truth"], row["read"])
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Characters:
+    """How single characters were read, along shortest alignments of truths and readings."""
+
+    seen: Mapping[str, int]
+    """How often each character stands in the truths."""
+    right: Mapping[str, int]
+    """How often it was read as itself."""
+    confusions: Mapping[tuple[str, str], int]
+    """(truth, read) that differ, most frequent first; NOTHING for what was left out or added."""
+
+
+def characters(counted: pa.Table) -> Characters:
+    """Looks at every character of the images that count."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for truth, read in zip(counted["truth"].to_pylist(), counted["read"].to_pylist(), strict=True):
+        pairs.update(zip(truth, truth, strict=True) if truth == read else align(truth, read))
+    seen: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    confusions: Counter[tuple[str, str]] = Counter()
+    for (wanted, got), count in pairs.items():
+        if wanted:
+            seen[wanted] += count
+        if wanted == got:
+            right[wanted] += count
+        else:
+            confusions[wanted or NOTHING, got or NOTHING] += count
+    return Characters(seen=dict(seen.most_common()), right=right, confusions=dict(confusions.most_common()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trust:
+    """How far the confidences can be trusted."""
+
+    calibration_error: float
+    """Expected calibration error, 15 bins."""
+    coverage: Mapping[float, tuple[float, float]]
+    """By precision: share of the words that need no review, and the confidence to ask for."""
+
+
+def confidences(counted: pa.Table) -> tuple[list[float], list[bool]]:
+    """Confidence of each image that was read, and whether the word is right."""
+    rows = (
+        counted.filter(counted["confidence"].is_valid()).select(["confidence", "truth", "read"]).to_pylist()
+    )
+    return [row["confidence"] for row in rows], [row["truth"] == row["read"] for row in rows]
+
+
+def trust(counted: pa.Table) -> Trust:
+    """Measures the confidences of the images that count."""
+    values, right = confidences(counted)
+    return Trust(
+        calibration_error=expected_calibration_error(values, right),
+        coverage={precision: coverage_at(values, right, precision) for precision in (0.95, 0.99)},
+    )
