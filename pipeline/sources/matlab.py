@@ -23,9 +23,10 @@ def iiit5k(options: SourceOptions) -> Iterator[FilesPart]:
     """
     from scipy.io import loadmat  # type: ignore[import-untyped]
 
+    data = annotation(options)
     try:
-        file = loadmat(io.BytesIO(annotation(options)), squeeze_me=True, struct_as_record=False)
-    except (ValueError, TypeError, NotImplementedError, OSError) as error:
+        file = loadmat(io.BytesIO(data), squeeze_me=True, struct_as_record=False)
+    except Exception as error:  # whatever its parser stumbles over
         raise SourceError(f"{options.input} is no MATLAB file that can be read ({error}).") from error
     name = next((name for name in _NAMES if name in file), None)
     if name is None:

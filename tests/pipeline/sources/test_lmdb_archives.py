@@ -1,0 +1,104 @@
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.sources.lmdb_archives import lmdb_archive
+from pipeline.sources.samples import MISSING_IMAGE, MISSING_LABEL, Reject, Sample, SourceError, SourceOptions
+
+lmdb = pytest.importorskip("lmdb", reason="needs the package lmdb, which reads these archives")
+
+
+def read(uri: Path | str, **options) -> list[Sample | Reject]:
+    return [f for part in lmdb_archive(SourceOptions(input=str(uri), **options)) for f in part.read()]
+
+
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (40, 20), 128).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def archive(path: Path, entries: dict[str, bytes]) -> Path:
+    with lmdb.open(str(path), map_size=1 << 26) as environment, environment.begin(write=True) as transaction:
+        for key, value in entries.items():
+            transaction.put(key.encode(), value)
+    return path
+
+
+def test_an_archive_of_clovaai_as_it_is_made(shared: Path) -> None:
+    found = read(shared / "formats/mmocr_toy/imgs.lmdb")
+    assert [f.text for f in found][:3] == ["GRAND", "HOTEL", "HOTEL"]
+    assert len(found) == 10
+    assert all(isinstance(f, Sample) for f in found)
+
+
+def test_mmocr_labels_with_images_in_an_archive_or_in_files(shared: Path) -> None:
+    toy = shared / "formats/mmocr_toy"
+    by_archive = read(toy / "label.lmdb", images=str(toy / "imgs.lmdb"))
+    by_files = read(toy / "label.lmdb", images=str(toy / "imgs"))
+    assert [f.text for f in by_files] == [f.text for f in by_archive]
+    assert all(isinstance(f, Sample) for f in (*by_archive, *by_files))
+
+
+def test_a_broken_image_is_rejected_with_its_number(shared: Path) -> None:
+    (found,) = read(shared / "formats/mmocr_toy/broken.lmdb")
+    assert isinstance(found, Reject)
+    assert found.id == "000000001"
+    assert "label-000000001" in found.detail
+
+
+def test_numbers_without_label_or_image_are_rejected(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "a",
+        {
+            "num-samples": b"4",
+            "label-000000001": "né".encode(),
+            "image-000000001": picture(),
+            "image-000000002": picture(),
+            "label-000000003": b"x",
+            "label-000000004": b"\xff",
+            "image-000000004": picture(),
+        },
+    )
+    found = read(path, split="val")
+    assert isinstance(found[0], Sample)
+    assert (found[0].text, found[0].split) == ("né", "val")
+    reasons = [f.reason for f in found if isinstance(f, Reject)]
+    assert reasons == [MISSING_LABEL, MISSING_IMAGE, "bad_encoding"]
+
+
+def test_a_word_that_begins_with_a_brace_is_a_word(tmp_path: Path) -> None:
+    entries = {"num-samples": b"1", "label-000000001": b"{x", "image-000000001": picture()}
+    (found,) = read(archive(tmp_path / "a", entries))
+    assert found.text == "{x"
+
+
+def test_many_samples_come_in_several_parts_that_are_opened_where_they_are_read(tmp_path: Path) -> None:
+    entries = {"num-samples": b"5000"}
+    for i in range(1, 5001):
+        entries |= {f"label-{i:09d}": f"w{i}".encode(), f"image-{i:09d}": picture()}
+    parts = list(lmdb_archive(SourceOptions(input=str(archive(tmp_path / "a", entries)))))
+    assert [len(part.numbers) for part in parts] == [4096, 904]
+    assert [f.text for f in parts[1].read()] == [f"w{i}" for i in range(4097, 5001)]
+
+
+def test_an_archive_that_was_cut_short_is_refused_not_a_crash(tmp_path: Path) -> None:
+    entries = {"num-samples": b"300"}
+    for i in range(1, 301):
+        entries |= {f"label-{i:09d}": b"w", f"image-{i:09d}": picture() * 20}
+    path = archive(tmp_path / "a", entries)
+    data = path / "data.mdb"
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(SourceError, match="cut short"):
+        read(path)
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="num-samples"):
+        read(archive(tmp_path / "a", {"label-000000001": b"x"}))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "data.mdb").write_bytes(b"no archive" * 2000)
+    with pytest.raises(SourceError, match="no LMDB archive"):
+        read(tmp_path / "b")
