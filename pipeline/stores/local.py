@@ -86,17 +86,16 @@ def _etag(stat: os.stat_result) -> str:
 
 
 def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[StoredObject]:
-    status = folder.stat()
+    try:
+        status, entries = folder.stat(), _entries(folder)
+    except FileNotFoundError:
+        if prefix:  # removed while its parent was listed
+            return
+        raise
     here = (status.st_dev, status.st_ino)
     if here in above:
         raise StorageError(f"{folder} is a link to a folder above it: listing it would never end.")
-    entries = []
-    with os.scandir(folder) as found:
-        for entry in found:
-            if not _UNFINISHED.match(entry.name):
-                # A folder's name counts with its slash, so that whole keys come in byte order as in S3.
-                entries.append((os.fsencode(entry.name) + b"/" * entry.is_dir(), entry))
-    for name, entry in sorted(entries, key=lambda pair: pair[0]):
+    for name, entry in entries:
         key = prefix + os.fsdecode(name)
         if not _is_utf8(key):
             raise StorageError(
@@ -105,16 +104,30 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Itera
         if entry.is_dir():
             yield from _walk(Path(entry.path), key, above | {here})
         elif entry.is_file():
-            stat = entry.stat()
-            yield StoredObject(
-                uri=entry.path,
-                key=key,
-                size=stat.st_size,
-                etag=_etag(stat),
-                modified=datetime.fromtimestamp(stat.st_mtime, UTC),
-            )
+            try:
+                stored = _stored(entry.path, key, entry.stat())
+            except FileNotFoundError:  # removed while its folder was listed
+                continue
+            yield stored
         else:
             log.warning("%s is no regular file, or a link to nothing: left out of the listing", entry.path)
+
+
+def _entries(folder: Path) -> list[tuple[bytes, os.DirEntry[str]]]:
+    """A folder's entries in the byte order of whole keys, as in S3: a folder's name counts with its slash."""
+    with os.scandir(folder) as found:
+        named = ((os.fsencode(e.name) + b"/" * e.is_dir(), e) for e in found if not _UNFINISHED.match(e.name))
+        return sorted(named, key=lambda pair: pair[0])
+
+
+def _stored(path: str, key: str, status: os.stat_result) -> StoredObject:
+    return StoredObject(
+        uri=path,
+        key=key,
+        size=status.st_size,
+        etag=_etag(status),
+        modified=datetime.fromtimestamp(status.st_mtime, UTC),
+    )
 
 
 def _is_utf8(text: str) -> bool:

@@ -225,6 +225,14 @@ def test_joining_needs_no_care_about_slashes() -> None:
     assert join("out", "", "x") == "out/x"
 
 
+def test_an_absolute_uri_means_the_same_in_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.absolute("in/x") == str(tmp_path / "in/x")
+    assert storage.absolute("s3://bucket/in/") == "s3://bucket/in"
+
+
 def test_an_unknown_scheme_is_a_mistake_in_the_configuration() -> None:
     with pytest.raises(ConfigError, match="gs://"):
         storage.read_bytes("gs://bucket/x")

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_links_are_followed_and_a_circle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real" / "circle").symlink_to(tmp_path)
     with pytest.raises(StorageError, match="never end"):
         keys(tmp_path)
+
+
+def test_what_is_removed_during_a_listing_is_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b", "c/x"):
+        store.write(str(tmp_path / name), b"")
+    found = store.list(str(tmp_path))
+    assert next(found).key == "a"
+    (tmp_path / "b").unlink()
+    shutil.rmtree(tmp_path / "c")
+    assert list(found) == []
 
 
 def test_what_is_no_file_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
