@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.metrics import PROTOCOLS
+from crnn.model import CRNN, NETWORKS
+from crnn.preprocess import PreprocessConfig
+from pipeline.calibrate import calibrate, with_calibration
+from pipeline.evaluation import EvaluationReport, score
+from pipeline.protocols import FILTERS
+from pipeline.readings import READING_SCHEMA
+from pipeline.registry import ResolvedModel
+
+
+def report(count: int) -> EvaluationReport:
+    """Readings whose likelihood says much less than the truth about how sure they are."""
+    generator = np.random.default_rng(0)
+    log_probs = -np.exp(generator.normal(0, 1.5, count))
+    right = generator.random(count) < 1 / (1 + (-log_probs) ** 2 / 4)
+    rows = [
+        {
+            "id": str(i),
+            "text": "word",
+            "prediction": "word" if ok else "ward",
+            "log_prob": p,
+            "confidence": np.exp(p),
+            "seconds": 0.0,
+        }
+        for i, (p, ok) in enumerate(zip(log_probs, right, strict=True))
+    ]
+    rows.append({"id": "unreadable", "text": "word", "reason": "empty", "seconds": 0.0})
+    part = score(
+        "set",
+        "uri",
+        pa.Table.from_pylist(rows, schema=READING_SCHEMA),
+        fingerprint="f",
+        protocol=PROTOCOLS["alnum36"],
+        chosen=FILTERS["all"],
+    )
+    model = ResolvedModel(name="m", version="1", digest="d", directory=Path())
+    return EvaluationReport(model=model, protocol=PROTOCOLS["alnum36"], filter=FILTERS["all"], sets=(part,))
+
+
+def test_calibrated_confidences_are_probabilities_on_words_that_were_not_fitted() -> None:
+    done = calibrate(report(3000))
+    assert done.words == 3000
+    assert done.error_before > 0.1
+    assert done.error_after < 0.03
+
+
+def test_the_bundle_keeps_the_calibration_and_its_texts(tmp_path: Path) -> None:
+    network = NETWORKS["small"]
+    bundle = Bundle(
+        network=network,
+        charset=ALNUM36,
+        preprocess=PreprocessConfig(height=network.height),
+        weights=CRNN(network, ALNUM36.num_classes).state_dict(),
+    )
+    done = calibrate(report(500))
+    with_calibration(bundle, done.calibration).save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+    assert loaded.calibration == pytest.approx(done.calibration.to_dict())
+    assert loaded.fingerprint != bundle.fingerprint
+    assert all((loaded.weights[name] == weight).all() for name, weight in bundle.weights.items())
