@@ -47,7 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return pictures
 
 
-def test_a_killed_job_started_again_ends_with_one_row_an_object(
+def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_part_is_noticed(
     model: Path, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
     source, parts = tmp_path / "in", tmp_path / "out/transcripts/night"

@@ -2,7 +2,6 @@
 
 import io
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,24 +221,3 @@ def test_a_store_that_fails_for_good_is_given_up_soon(
     assert len(results) == FAULTS_BORNE
     assert all("AccessDenied" in str(result.fault) for result in results)
     assert not (tmp_path / "transcripts").exists()
-
-
-def test_a_spoilt_part_of_an_earlier_start_is_a_fault_and_is_named(
-    cluster: None, model: str, tmp_path: Path
-) -> None:
-    config = TranscribeConfig(
-        input=fill(str(tmp_path / "in"), good()),
-        output=str(tmp_path / "out"),
-        model=model,
-        run="r",
-        shard_rows=7,
-    )
-    run(config)
-    part = tmp_path / "out/transcripts/r/000001.parquet"
-    pq.write_table(pq.read_table(part).slice(1), part)
-    results, _ = run(config)
-    assert Counter(result.fault is not None for result in results) == {True: 1, False: 1}
-    (fault,) = [result.fault for result in results if result.fault]
-    assert "000001.parquet" in fault
-    part.unlink()
-    assert run(config)[1].rows == len(good())
