@@ -32,6 +32,25 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small recogniser with random weights: what it reads is nonsense, and always the same."""
+    import torch
+
+    from crnn.charset import ALNUM36
+    from crnn.checkpoint import Bundle
+    from crnn.model import CRNN, NETWORKS
+    from crnn.preprocess import PreprocessConfig
+
+    directory, network = tmp_path_factory.mktemp("untrained"), NETWORKS["small"]
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        weights = CRNN(network, ALNUM36.num_classes).state_dict()
+    geometry = PreprocessConfig(height=network.height)
+    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
+    return directory
+
+
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
     """An S3-protocol server in a child process; see tests/servers.py."""

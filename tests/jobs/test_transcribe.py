@@ -10,29 +10,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
-from crnn.charset import ALNUM36
-from crnn.checkpoint import Bundle
-from crnn.model import CRNN, NETWORKS
-from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
 from jobs.transcribe import main
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(3)
-    network = NETWORKS["small"]
-    weights = CRNN(network, ALNUM36.num_classes).state_dict()
-    directory = tmp_path_factory.mktemp("bundle")
-    geometry = PreprocessConfig(height=network.height)
-    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_part_is_noticed(
-    model: Path, pictures: dict[str, bytes], tmp_path: Path
+    untrained_bundle: Path, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
     source, parts = tmp_path / "in", tmp_path / "out/transcripts/night"
     source.mkdir()
@@ -63,7 +47,7 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_par
         "--output",
         str(tmp_path / "out"),
     ]
-    command += ["--model", str(model), "--run", "night", "--shard-rows", "4"]
+    command += ["--model", str(untrained_bundle), "--run", "night", "--shard-rows", "4"]
 
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
         while not (parts.is_dir() and any(parts.glob("*.parquet"))):
@@ -82,7 +66,7 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_par
 
     table = pq.read_table(parts)
     read = {row["key"]: row["text"] for row in table.to_pylist()}
-    recognizer = Recognizer.load(model)
+    recognizer = Recognizer.load(untrained_bundle)
     alone = [h.text for h in recognizer([pictures[name] for name in sorted(pictures)])]
     assert read == dict(zip(sorted(pictures), alone, strict=True)) | {"notes.txt": None}
     assert table.num_rows == len(read)
@@ -96,12 +80,12 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_par
 
 
 @pytest.fixture
-def usual(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def usual(untrained_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Flags that would work, from a working folder of their own."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"a")
-    return ["--input", "in", "--output", "out", "--model", str(model)]
+    return ["--input", "in", "--output", "out", "--model", str(untrained_bundle)]
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-import torch
 from PIL import Image, ImageDraw
 
-from crnn.charset import ALNUM36
-from crnn.checkpoint import Bundle
-from crnn.model import CRNN, NETWORKS
-from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.storage import list_objects, read_bytes, resolve, write_atomic
 from pipeline.transcription import FAULTS_BORNE, ShardResult, transcribe
@@ -50,14 +45,8 @@ def no_faults(s3_server: Any) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(3)
-    network = NETWORKS["small"]
-    weights = CRNN(network, ALNUM36.num_classes).state_dict()
-    directory = tmp_path_factory.mktemp("bundle")
-    geometry = PreprocessConfig(height=network.height)
-    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
-    return str(directory)
+def model(untrained_bundle: Path) -> str:
+    return str(untrained_bundle)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

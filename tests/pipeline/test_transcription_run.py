@@ -1,36 +1,21 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
-from crnn.model import CRNN, NETWORKS
-from crnn.preprocess import PreprocessConfig
 from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.transcription_run import TranscribeConfig, begin
 
 
-def make_bundle(directory: Path, seed: int) -> str:
-    torch.manual_seed(seed)
-    network = NETWORKS["small"]
-    weights = CRNN(network, ALNUM36.num_classes).state_dict()
-    geometry = PreprocessConfig(height=network.height)
-    Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
-    return str(directory)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return make_bundle(tmp_path_factory.mktemp("bundle"), 0)
-
-
 @pytest.fixture
-def config(tmp_path: Path, model: str) -> TranscribeConfig:
+def config(tmp_path: Path, untrained_bundle: Path) -> TranscribeConfig:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"a")
-    return TranscribeConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), model=model, run="r")
+    return TranscribeConfig(
+        input=str(tmp_path / "in"), output=str(tmp_path / "out"), model=str(untrained_bundle), run="r"
+    )
 
 
 def change(config: TranscribeConfig, **fields: object) -> TranscribeConfig:
@@ -52,8 +37,15 @@ def test_a_run_is_pinned_with_all_that_its_result_depends_on(
 
 def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_path: Path) -> None:
     begin(config)
-    other = make_bundle(tmp_path / "other", 1)
-    for changed in ({"model": other}, {"limit": 5}, {"include": ("*.png",)}, {"precision": "bf16"}):
+    bundle = Bundle.load(config.model)
+    weights = {name: 2 * tensor for name, tensor in bundle.weights.items()}
+    replace(bundle, weights=weights).save(tmp_path / "other")
+    for changed in (
+        {"model": str(tmp_path / "other")},
+        {"limit": 5},
+        {"include": ("*.png",)},
+        {"precision": "bf16"},
+    ):
         with pytest.raises(ConfigError, match=rf"another run \({next(iter(changed))} was"):
             begin(change(config, **changed))
 
