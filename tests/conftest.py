@@ -34,7 +34,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small recogniser with random weights: what it reads is nonsense, and always the same."""
+    """The folder of a small recogniser with random weights: it reads nonsense, and always the same."""
     import torch
 
     from crnn.charset import ALNUM36
