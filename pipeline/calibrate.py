@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from crnn.calibration import Calibration, expected_calibration_error
+from crnn.calibration import LEAST_WORDS, Calibration, CalibrationError, expected_calibration_error
 from crnn.checkpoint import Bundle
 from pipeline.evaluation import EvaluationReport
 
@@ -26,7 +26,7 @@ def calibrate(report: EvaluationReport) -> Calibrated:
     """Fits on all words of an evaluation that were read; give it held-out words of the kind to be read.
 
     Raises:
-        CalibrationError: Too few words.
+        CalibrationError: Fewer than 200 words.
     """
     rows = pa.concat_tables([part.counted for part in report.sets])
     rows = rows.filter(rows["confidence"].is_valid())
@@ -34,6 +34,11 @@ def calibrate(report: EvaluationReport) -> Calibrated:
     lengths = np.array([len(text) for text in rows["prediction"].to_pylist()], np.int64)
     pairs = zip(rows["truth"].to_pylist(), rows["read"].to_pylist(), strict=True)
     right = np.array([truth == read for truth, read in pairs], bool)
+    if len(right) < 2 * LEAST_WORDS:
+        raise CalibrationError(
+            f"{len(right)} words are too few to calibrate on and to check it; give {2 * LEAST_WORDS} or "
+            "more held-out words."
+        )
     calibration = Calibration.fit(log_probs, lengths, right)
     held_out = np.empty(len(right))
     half = np.random.default_rng(0).permutation(len(right)) % 2 == 0

@@ -1,8 +1,10 @@
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
@@ -66,7 +68,7 @@ def data_set(directory: Path, texts: str) -> str:
 def test_a_table_is_printed_and_logged_with_the_data_sets_fingerprint(
     registry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uri = data_set(tmp_path, "aaab!")
+    uri = data_set(tmp_path / "data", "aaab!")
     command = ["--model", "models:/crnn/1", "--data", f"svt={uri}", "--tracking", registry]
     assert main(command) == 0
     printed = capsys.readouterr().out
@@ -87,6 +89,31 @@ def test_a_table_is_printed_and_logged_with_the_data_sets_fingerprint(
     (logged,) = run.inputs.dataset_inputs
     assert logged.dataset.digest == Manifest.read(uri).fingerprint
     assert {f.path for f in client.list_artifacts(run.info.run_id)} >= {"evaluation", "evaluation.txt"}
+
+
+def test_two_models_are_compared_image_by_image_and_all_of_it_is_kept(
+    registry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = data_set(tmp_path / "data", "a" * 120 + "b" * 100)
+    (tmp_path / "words.txt").write_text("b\nB\n\nz\n")
+    command = ["--model", "models:/crnn/1", "--compare", "models:/crnn/2", "--data", f"x={uri}", "--details"]
+    command += ["--lexicon", f"few={tmp_path / 'words.txt'}", "--output", str(tmp_path / "out")]
+    command += ["--calibrate", str(tmp_path / "calibrated"), "--tracking", registry]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "against crnn version 2" in printed
+    assert "x by length" in printed
+    assert "Calibrated on 220 words" in printed
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["tables"]["differences"]["rows"] == [["x", 220, 120, 100, 9.09]]
+    assert report["metrics"]["evaluation/x/lexicon_few"] == pytest.approx(100 / 220)
+    assert report["data"]["x"]["fingerprint"] == Manifest.read(uri).fingerprint
+    readings = pq.read_table(tmp_path / "out/x/readings.parquet")
+    assert readings["prediction"].to_pylist() == ["a"] * 220
+    for picture in ("errors", "reliability", "differences"):
+        with Image.open(tmp_path / f"out/x/{picture}.png") as image:
+            assert image.width > 300
+    assert Bundle.load(tmp_path / "calibrated").calibration
 
 
 def test_the_alias_moves_only_to_a_model_that_is_not_worse(

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from crnn.calibration import CalibrationError
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.metrics import PROTOCOLS
@@ -50,6 +51,11 @@ def test_calibrated_confidences_are_probabilities_on_words_that_were_not_fitted(
     assert done.words == 3000
     assert done.error_before > 0.1
     assert done.error_after < 0.03
+
+
+def test_too_few_words_to_check_on_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="200"):
+        calibrate(report(150))
 
 
 def test_the_bundle_keeps_the_calibration_and_its_texts(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
+from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.metrics import PROTOCOLS, Counts
 from crnn.model import CRNN, NETWORKS
 from crnn.preprocess import PreprocessConfig
@@ -51,7 +52,9 @@ def picture(text: str, width: int) -> bytes:
     return buffer.getvalue()
 
 
-def make_set(directory: Path, texts: list[str], shards: int = 2, spoil: int | None = None) -> str:
+def make_set(
+    directory: Path, texts: list[str], shards: int = 2, spoil: int | None = None, lexicons: bool = False
+) -> str:
     rows = [
         {
             "id": f"{i}",
@@ -60,6 +63,7 @@ def make_set(directory: Path, texts: list[str], shards: int = 2, spoil: int | No
             "width": 40 + 9 * i % 60,
             "height": 24,
             "source": "drawn",
+            "lexicon": [text.upper(), "zebra", "!!", "other", "words"] if lexicons else None,
         }
         for i, text in enumerate(texts)
     ]
@@ -67,7 +71,8 @@ def make_set(directory: Path, texts: list[str], shards: int = 2, spoil: int | No
         write_shard(str(directory), k, pa.Table.from_pylist(rows[k::shards], schema=SAMPLE_SCHEMA))
         for k in range(shards)
     ]
-    Manifest(shards=tuple(infos)).write(str(directory))
+    ends = {"one": [0, 1], "rest": [1, None]} if lexicons else {}
+    Manifest(shards=tuple(infos), config={"lexicons": ends}).write(str(directory))
     return str(directory)
 
 
@@ -99,6 +104,26 @@ def test_every_image_is_read_as_the_recogniser_reads_it(cluster: None, bundle: P
     assert first.counts == Counts.over(pairs)
     assert report.counts == first.counts + second.counts
     assert first.fingerprint == Manifest.read(uri).fingerprint
+
+
+def test_each_lexicon_is_decoded_in_the_protocols_form(cluster: None, bundle: Path, tmp_path: Path) -> None:
+    uri = make_set(tmp_path / "a", ["One", "two", "...", "four"], lexicons=True, spoil=1)
+    (tmp_path / "words.txt").write_text("FOUR\nfive\n")
+    report = evaluate(str(bundle), {"a": uri}, lexicons={"given": str(tmp_path / "words.txt")})
+    (part,) = report.sets
+    found = {row["text"]: dict(row["lexicon_predictions"] or ()) for row in part.readings.to_pylist()}
+    assert found["two"] == {}  # could not be read
+    assert found["One"]["one"] == "one"  # of one word, that word
+    assert found["One"]["rest"] in ("zebra", "other", "words")
+    assert found["four"]["given"] in ("four", "five")
+    assert "one" not in found["..."]  # nothing is left of its only entry
+    assert part.lexicons["one"].correct == part.lexicons["one"].words == 2
+    recognizer = Recognizer.load(bundle)
+    row = next(row for row in part.readings.to_pylist() if row["text"] == "four")
+    pixels = recognizer.prepare(picture("four", row["width"])).pixels
+    log_probs_NTV = recognizer.log_probs(pixels[None, None])
+    (expected,) = decode_with_lexicon(log_probs_NTV, Lexicon(["four", "five"], ALNUM36))
+    assert found["four"]["given"] == expected.text
 
 
 def readings(pairs: list[tuple[str, str | None]]) -> pa.Table:
@@ -158,6 +183,11 @@ def test_what_can_not_be_evaluated_is_said_before_anything_is_read(bundle: Path,
         evaluate(str(bundle), {})
     with pytest.raises(ManifestError, match="manifest"):
         evaluate(str(bundle), {"a": str(tmp_path)})
+    (tmp_path / "blank.txt").write_text(" \n\n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    for name, told in (("blank", "no word"), ("latin", "UTF-8"), ("none", "no lexicon")):
+        with pytest.raises(ConfigError, match=told):
+            evaluate(str(bundle), {"a": "x"}, lexicons={"l": str(tmp_path / f"{name}.txt")})
 
 
 def test_named_uris_are_parsed_or_refused_with_an_example() -> None:
