@@ -143,6 +143,16 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
     return sum(part.words * abs(part.confidence - part.accuracy) for part in parts) / max(total, 1)
 
 
+def error_by_chance(confidences: Sequence[float], draws: int = 50) -> float:
+    """Expected calibration error that perfect confidences would show on so many words, 15 bins: its floor."""
+    values, generator = np.asarray(confidences, np.float64), np.random.default_rng(0)
+    errors = [
+        expected_calibration_error(confidences, (generator.random(len(values)) < values).tolist())
+        for _ in range(draws)
+    ]
+    return float(np.mean(errors))
+
+
 def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> tuple[Floats, Floats, Floats]:
     """What is gained by leaving the least sure words to people.
 

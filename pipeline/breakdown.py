@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from crnn.calibration import coverage_at, expected_calibration_error
+from crnn.calibration import coverage_at, error_by_chance, expected_calibration_error
 from crnn.metrics import Counts, align
 
 _WIDTHS = ((1.0, "under 1"), (2.0, "1 to 2"), (3.0, "2 to 3"), (5.0, "3 to 5"), (8.0, "5 to 8"))
@@ -83,6 +83,8 @@ class Trust:
 
     calibration_error: float
     """Expected calibration error, 15 bins."""
+    by_chance: float
+    """What perfect confidences would show on so many words."""
     coverage: Mapping[float, tuple[float, float]]
     """By precision: share of the words that need no review, and the confidence to ask for."""
 
@@ -100,5 +102,6 @@ def trust(counted: pa.Table) -> Trust:
     values, right = confidences(counted)
     return Trust(
         calibration_error=expected_calibration_error(values, right),
+        by_chance=error_by_chance(values),
         coverage={precision: coverage_at(values, right, precision) for precision in (0.95, 0.99)},
     )

@@ -53,7 +53,9 @@ def notes(report: EvaluationReport) -> list[str]:
         told = [f"{n:,} {reason}" for reason, n in part.excluded.items()]
         told += [f"{n:,} unreadable ({reason}), counted as wrong" for reason, n in part.rejected.items()]
         measured = trust(part.counted)
-        told.append(f"calibration error {measured.calibration_error:.3f}")
+        told.append(
+            f"calibration error {measured.calibration_error:.3f} (by chance {measured.by_chance:.3f})"
+        )
         told += [
             f"at {100 * precision:.0f} % precision {100 * coverage:.1f} % of words need no review"
             f" (confidence {threshold:.3f})"

@@ -7,6 +7,7 @@ from crnn.calibration import (
     Calibration,
     CalibrationError,
     coverage_at,
+    error_by_chance,
     expected_calibration_error,
     reliability,
     risk_coverage,
@@ -76,6 +77,13 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(confidences, right, bins=10) == pytest.approx((0.45 + 0.15) / 2)
     assert [(b.words, b.accuracy) for b in reliability(confidences, right, bins=10)] == [(2, 0.0), (2, 0.5)]
     assert expected_calibration_error([], []) == 0.0
+
+
+def test_few_words_show_an_error_by_chance_and_many_do_not() -> None:
+    generator = np.random.default_rng(0)
+    few, many = error_by_chance(generator.random(100)), error_by_chance(generator.random(20_000))
+    assert few > 0.05
+    assert many < 0.015
 
 
 def test_risk_and_coverage_by_hand() -> None:

@@ -1,0 +1,73 @@
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crnn.charset import ALNUM36, Charset
+from crnn.decode import best_path, prefix_beam_search
+from crnn.language_model import CharacterModel
+
+AB = Charset(characters="ab")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(alphabet="abc", max_size=5), max_size=8),
+    st.integers(1, 4),
+    st.lists(st.integers(1, 2), max_size=6),
+)
+def test_what_may_follow_any_prefix_adds_up_to_1_and_nothing_is_impossible(
+    words: list[str], order: int, prefix: list[int]
+) -> None:
+    scores = CharacterModel(words, AB, order=order).next_scores(tuple(prefix))
+    assert np.exp(scores).sum() == pytest.approx(1.0)
+    assert np.isfinite(scores).all()
+
+
+def test_probabilities_of_all_words_add_up_to_1() -> None:
+    model = CharacterModel(["ab", "abb", "b"], AB, order=3)
+    words = ("".join(w) for n in range(15) for w in product("ab", repeat=n))
+    assert sum(math.exp(model.log_prob(w)) for w in words) == pytest.approx(1.0, abs=0.02)
+
+
+def test_probabilities_by_hand() -> None:
+    model = CharacterModel(["ab", "ac"], AB, order=2)  # "ac" is outside of the charset
+    first = np.exp(model.next_scores(()))
+    # Seen with no context: a, b, end, once each; 3 kinds; mixed with 1/3 each.
+    assert first == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    after_a = np.exp(model.next_scores((1,)))
+    assert after_a == pytest.approx([(0 + 1 / 3) / 2, (0 + 1 / 3) / 2, (1 + 1 / 3) / 2])
+
+
+def test_frequent_words_weigh_more() -> None:
+    model = CharacterModel(["a", "b"], AB, counts={"a": 9.0})
+    assert model.log_prob("a") > model.log_prob("b")
+
+
+def test_words_of_the_list_are_likelier_than_their_letters_in_disorder() -> None:
+    model = CharacterModel(["street", "station", "hotel", "house", "market"], ALNUM36)
+    assert model.log_prob("hotel") > model.log_prob("htleo") + 3
+
+
+def test_an_order_below_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="order"):
+        CharacterModel([], AB, order=0)
+
+
+def test_fused_into_beam_search_it_decides_between_look_alikes() -> None:
+    path = ALNUM36.encode("h0tel")
+    log_probs_TV = torch.full((11, ALNUM36.num_classes), -9.0)
+    log_probs_TV[::2, 0] = 0.0
+    for i, c in enumerate(path):
+        log_probs_TV[2 * i + 1, c] = 0.0
+    log_probs_TV[3, ALNUM36.encode("o")[0]] = -0.4  # nearly as likely as the zero
+    log_probs_TV = log_probs_TV.log_softmax(-1)
+    assert best_path(log_probs_TV[None], ALNUM36)[0].text == "h0tel"
+    model = CharacterModel(["hotel", "hostel", "motel"], ALNUM36)
+    found = prefix_beam_search(log_probs_TV, ALNUM36, language_model=model, weight=0.5, n_best=2)
+    assert found.text == "hotel"
+    assert found.alternatives[0].text == "h0tel"
