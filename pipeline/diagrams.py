@@ -132,7 +132,7 @@ def difference_sheet(ours: SetReport, theirs: SetReport, count: int = 48) -> byt
     shown = lost[: max(count // 2, count - len(gained))]
     shown += gained[: count - len(shown)]
     texts = [
-        (f"{mine['truth']} {'gained' if won else 'lost'}", f"{other['read']} → {mine['read']}")
+        (f"{mine['truth']} {'gained' if won else 'lost'}", f"{other['read']} > {mine['read']}")
         for won, mine, other in shown
     ]
     return word_sheet(_words(ours.uri, [(mine["shard"], mine["row"]) for _, mine, _ in shown], texts))

@@ -18,7 +18,7 @@ from crnn.recognizer import Recognizer
 from pipeline.errors import ConfigError, ManifestError
 from pipeline.evaluation import EMPTY_TRUTH, FILTERED, accuracy_interval, evaluate, score
 from pipeline.manifest import Manifest
-from pipeline.protocols import FILTERS, named_uris
+from pipeline.protocols import FILTERS
 from pipeline.readings import READING_SCHEMA
 from pipeline.schema import SAMPLE_SCHEMA
 from pipeline.shards import write_shard
@@ -158,13 +158,6 @@ def test_an_unreadable_image_counts_as_read_wrong() -> None:
     assert part.images_per_second == pytest.approx(100)
 
 
-@pytest.mark.parametrize(
-    ("name", "kept"), [("all", ["ab", "abc", "a-c", "é"]), ("alnum", ["ab", "abc"]), ("alnum3", ["abc"])]
-)
-def test_filters_keep_what_they_say(name: str, kept: list[str]) -> None:
-    assert [text for text in ("ab", "abc", "a-c", "é") if FILTERS[name].keeps(text)] == kept
-
-
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     generator = np.random.default_rng(5)
     inside = 0
@@ -188,10 +181,3 @@ def test_what_can_not_be_evaluated_is_said_before_anything_is_read(bundle: Path,
     for name, told in (("blank", "no word"), ("latin", "UTF-8"), ("none", "no lexicon")):
         with pytest.raises(ConfigError, match=told):
             evaluate(str(bundle), {"a": "x"}, lexicons={"l": str(tmp_path / f"{name}.txt")})
-
-
-def test_named_uris_are_parsed_or_refused_with_an_example() -> None:
-    assert named_uris(["a=s3://b/c=d"], "Data sets") == {"a": "s3://b/c=d"}
-    for wrong in (["a"], ["=x"], ["a="], ["a=x", "a=y"]):
-        with pytest.raises(ConfigError):
-            named_uris(wrong, "Data sets")
