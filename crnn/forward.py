@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _RESCALE_EVERY = 4
+_UNSURE = -600.0
 _CELLS = 1 << 18
 """States of one pass: few enough to stay in a core's cache."""
 
@@ -79,14 +80,15 @@ def text_log_probs(log_probs_NTV: npt.NDArray[np.float32], images_E: Indices, te
             rows = rows[: len(rows) // 2]
         result[rows] = _forward(probs_TNV, images_E[rows], texts.take(rows))
         start += len(rows)
-    lost = np.flatnonzero(np.isneginf(result))
-    if len(lost):  # impossible, or too unlikely for products of probabilities: logarithms know
+    # What underflows on the way adds up to less than e^-700: only results near that can have suffered.
+    lost = np.flatnonzero(result < _UNSURE)
+    if len(lost):
         result[lost] = _by_logarithms(log_probs_NTV, images_E[lost], texts.take(lost))
     return result
 
 
 def _forward(probs_TNV: Floats, images_E: Indices, texts: TextTable) -> Floats:
-    """Products of probabilities, rescaled now and then; minus infinity also where they underflow."""
+    """Products of probabilities, rescaled now and then; too small, or nothing, where they underflow."""
     frames, _, num_classes = probs_TNV.shape
     count, longest = texts.classes_ES.shape
     states_LE = np.zeros((2 * longest + 1, count), np.int64)

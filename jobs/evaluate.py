@@ -16,7 +16,7 @@ from pipeline.evaluation import EvaluationReport, evaluate_models
 from pipeline.gate import Comparison, Verdict, compare, judge
 from pipeline.protocols import named_uris
 from pipeline.publish import keep, prepare, track
-from pipeline.registry import resolve_model, set_alias
+from pipeline.registry import register_bundle, resolve_model, set_alias
 from pipeline.report import GROUP_HEADERS, HEADERS, group_rows, notes, paper_rows, summary_rows
 from pipeline.tracking import resolve_tracking_uri
 
@@ -47,7 +47,10 @@ class EvaluateConfig:
     alias: str = "champion"
     """The alias that is guarded."""
     calibrate: str | None = None
-    """Folder for a copy of the bundle whose confidences are calibrated on these data sets."""
+    """Folder for a copy of the bundle whose confidences are calibrated on these data sets: held-out words of
+    the kind to be read."""
+    register_as: str | None = None
+    """Registered model of which the calibrated bundle becomes a version."""
     output: str | None = None
     """Folder URI for the report, every reading and the pictures."""
     gpu: bool = False
@@ -62,6 +65,10 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 1:
             raise ConfigError(f"margin is a share of the images, such as 0.005; {self.margin} isn't.")
+        if self.register_as and not self.calibrate:
+            raise ConfigError(
+                "--register-as is for the calibrated bundle; say where it goes with --calibrate."
+            )
         if self.promote and self.compare:
             raise ConfigError("--promote compares with the champion already; leave --compare away.")
 
@@ -91,7 +98,7 @@ def run(config: EvaluateConfig) -> int:
     text = tell(report, other, comparisons, details=config.details)
     print(text)
     if config.calibrate:
-        _calibrate(report, config.calibrate)
+        _calibrate(report, config.calibrate, config.register_as, tracking_uri)
     verdict = judge(report, other, config.margin) if config.promote else None
     if verdict:
         _decide(config, report, verdict, tracking_uri)
@@ -159,13 +166,16 @@ def _decide(config: EvaluateConfig, report: EvaluationReport, verdict: Verdict, 
     print(f"\n{config.alias}: {version} {'is it now' if verdict.promote else 'kept out'}; {verdict.reason}.")
 
 
-def _calibrate(report: EvaluationReport, folder: str) -> None:
+def _calibrate(report: EvaluationReport, folder: str, name: str | None, tracking_uri: str) -> None:
     done = calibrate(report)
     with_calibration(Bundle.load(report.model.directory), done.calibration).save(folder)
     print(
         f"\nCalibrated on {done.words:,} words: calibration error {done.error_before:.3f} before, "
         f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
     )
+    if name:
+        version = register_bundle(folder, name, tracking_uri=tracking_uri)
+        print(f"Registered as models:/{name}/{version}")
 
 
 if __name__ == "__main__":

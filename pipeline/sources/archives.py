@@ -51,7 +51,7 @@ def parquet(options: SourceOptions) -> Iterator["ParquetPart"]:
                 )
             groups = file.num_row_groups
         for group in range(groups):
-            yield ParquetPart(uri=uri, group=group, text=text, split=options.split)
+            yield ParquetPart(uri=uri, group=group, text=text, split=options.split or _split_of(uri))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +82,12 @@ class ParquetPart:
                 yield Reject(id=identity, reason=MISSING_IMAGE, detail=detail, text=text)
             else:
                 yield admit(id=identity, text=text, image=data, where=where, split=self.split)
+
+
+def _split_of(uri: str) -> str | None:
+    """Hugging Face names files train-00000-of-00002.parquet."""
+    word = PurePosixPath(uri).name.split("-")[0].removesuffix(".parquet")
+    return word if word in ("train", "validation", "val", "test") else None
 
 
 def webdataset(options: SourceOptions) -> Iterator["TarPart"]:

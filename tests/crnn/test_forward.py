@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crnn.ctc import log_prob
@@ -16,7 +16,8 @@ def random_log_probs(seed: int, count: int, frames: int, classes: int, sharpness
     return (sharpness * logits).log_softmax(-1)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
+@example(245, [(0, (1,))], 5, 300.0)
 @given(
     st.integers(0, 10_000),
     st.lists(st.tuples(st.integers(0, 2), texts), min_size=1, max_size=9),

@@ -98,7 +98,7 @@ def test_two_models_are_compared_image_by_image_and_all_of_it_is_kept(
     (tmp_path / "words.txt").write_text("b\nB\n\nz\n")
     command = ["--model", "models:/crnn/1", "--compare", "models:/crnn/2", "--data", f"x={uri}", "--details"]
     command += ["--lexicon", f"few={tmp_path / 'words.txt'}", "--output", str(tmp_path / "out")]
-    command += ["--calibrate", str(tmp_path / "calibrated"), "--tracking", registry]
+    command += ["--calibrate", str(tmp_path / "calibrated"), "--register-as", "sure", "--tracking", registry]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "against crnn version 2" in printed
@@ -113,7 +113,9 @@ def test_two_models_are_compared_image_by_image_and_all_of_it_is_kept(
     for picture in ("errors", "reliability", "differences"):
         with Image.open(tmp_path / f"out/x/{picture}.png") as image:
             assert image.width > 300
-    assert Bundle.load(tmp_path / "calibrated").calibration
+    calibrated = Bundle.load(tmp_path / "calibrated")
+    assert calibrated.calibration
+    assert resolve_model("models:/sure/1", registry).digest == calibrated.fingerprint
 
 
 def test_the_alias_moves_only_to_a_model_that_is_not_worse(
@@ -149,6 +151,8 @@ def test_only_registered_models_can_be_promoted(tmp_path: Path, capsys: pytest.C
         (["--data", "a=nowhere"], "manifest.json"),
         (["--data", "a=nowhere", "--protocl", "alnum36"], "--protocol"),
         (["--data", "a=nowhere", "--margin", "2"], "margin"),
+        (["--data", "a=nowhere", "--promote", "--compare", "x"], "leave --compare away"),
+        (["--data", "a=nowhere", "--register-as", "x"], "--calibrate"),
     ],
 )
 def test_what_can_not_be_done_is_said_and_how_to_do_it(

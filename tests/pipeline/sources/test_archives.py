@@ -35,7 +35,7 @@ def test_hugging_face_parquet_in_row_groups(tmp_path: Path) -> None:
     images = [{"bytes": picture(), "path": "a.png"}, {"bytes": None, "path": "b.png"}, None]
     table = pa.table({"image": images + images[:1], "label": ["x", "y", "z", None]})
     pq.write_table(table, tmp_path / "train-00000.parquet", row_group_size=3)
-    parts = list(parquet(SourceOptions(input=str(tmp_path), split="train")))
+    parts = list(parquet(SourceOptions(input=str(tmp_path))))
     assert len(parts) == 2
     kept, *bad = [found for part in parts for found in part.read()]
     assert isinstance(kept, Sample)
@@ -49,8 +49,9 @@ def test_hugging_face_parquet_in_row_groups(tmp_path: Path) -> None:
 
 def test_parquet_with_plain_bytes_and_another_name_of_the_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [picture()], "text": ["x"]}), tmp_path / "a.parquet")
-    (found,) = read(parquet, tmp_path / "a.parquet")
-    assert found.text == "x"
+    (found,) = read(parquet, tmp_path / "a.parquet", split="val")
+    assert isinstance(found, Sample)
+    assert (found.text, found.split) == ("x", "val")
 
 
 def test_other_parquet_is_refused_with_what_it_needs(tmp_path: Path) -> None:
