@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -22,7 +23,7 @@ from pipeline.sources.samples import (
     SourceOptions,
     admit,
 )
-from pipeline.storage import list_objects, local_copy
+from pipeline.storage import list_objects, local_copy, resolve
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 _LABELS = (".txt", ".text", ".label", ".json")
@@ -38,18 +39,13 @@ def parquet(options: SourceOptions) -> Iterator["ParquetPart"]:
         SourceError: No such file, or one without these columns.
     """
     for uri in _files(options.input, ".parquet"):
-        with local_copy(uri) as path:
-            try:
-                file = pq.ParquetFile(path)
-            except pa.ArrowException as error:
-                raise SourceError(f"{uri} isn't sound Parquet ({error}). Fetch it again.") from error
-            names = file.schema_arrow.names
-            text = next((name for name in _TEXT_COLUMNS if name in names), None)
-            if "image" not in names or text is None:
-                raise SourceError(
-                    f"{uri} has columns {names}; it needs `image` and one of {', '.join(_TEXT_COLUMNS)}."
-                )
-            groups = file.num_row_groups
+        with _parquet_file(uri) as file:
+            names, groups = file.schema_arrow.names, file.num_row_groups
+        text = next((name for name in _TEXT_COLUMNS if name in names), None)
+        if "image" not in names or text is None:
+            raise SourceError(
+                f"{uri} has columns {names}; it needs `image` and one of {', '.join(_TEXT_COLUMNS)}."
+            )
         for group in range(groups):
             yield ParquetPart(uri=uri, group=group, text=text, split=options.split or _split_of(uri))
 
@@ -67,8 +63,8 @@ class ParquetPart:
     def read(self) -> Iterator[Sample | Reject]:
         """Every row gives a sample or a reject."""
         name = PurePosixPath(self.uri).name
-        with local_copy(self.uri) as path:
-            table = pq.ParquetFile(path).read_row_group(self.group, columns=["image", self.text])
+        with _parquet_file(self.uri) as file:
+            table = file.read_row_group(self.group, columns=["image", self.text])
         for number, row in enumerate(table.to_pylist()):
             identity = f"{name}#{self.group}.{number}"
             where = f"{name}: row group {self.group}, row {number}"
@@ -82,6 +78,19 @@ class ParquetPart:
                 yield Reject(id=identity, reason=MISSING_IMAGE, detail=detail, text=text)
             else:
                 yield admit(id=identity, text=text, image=data, where=where, split=self.split)
+
+
+@contextmanager
+def _parquet_file(uri: str) -> Iterator[pq.ParquetFile]:
+    """An open file, of which only what is asked for is fetched."""
+    location = resolve(uri)
+    try:
+        with pq.ParquetFile(location.path, filesystem=location.filesystem) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise SourceError(f"There is no file {uri}. Check the path.") from error
+    except pa.ArrowException as error:
+        raise SourceError(f"{uri} isn't sound Parquet ({error}). Fetch it again.") from error
 
 
 def _split_of(uri: str) -> str | None:

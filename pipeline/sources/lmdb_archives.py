@@ -39,6 +39,11 @@ def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart"]:
     if told is None or not told.strip().isdigit():
         raise SourceError(f"{options.input} says num-samples = {told!r}; it must say how many it holds.")
     count, images = int(told), options.images or options.input
+    if count > PART_ROWS and any(uri.startswith("s3://") for uri in (options.input, images)):
+        raise SourceError(
+            f"{options.input} holds {count:,} samples: LMDB is read from a disk only, and every part would "
+            "fetch all of it. Copy it to a disk that all nodes see, and give that as --input."
+        )
     as_files = images != options.input and not (images.endswith(".mdb") or exists(join(images, DATA_FILE)))
     for start in range(1, count + 1, PART_ROWS):
         yield LmdbPart(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.sources.archives import parquet, webdataset
 from pipeline.sources.samples import Reject, Sample, SourceError, SourceOptions
+from pipeline.storage import write_atomic
 
 
 def read(reader, uri: Path | str, **options) -> list[Sample | Reject]:
@@ -52,6 +53,15 @@ def test_parquet_with_plain_bytes_and_another_name_of_the_text(tmp_path: Path) -
     (found,) = read(parquet, tmp_path / "a.parquet", split="val")
     assert isinstance(found, Sample)
     assert (found.text, found.split) == ("x", "val")
+
+
+def test_parquet_in_a_bucket_is_read_by_row_groups(tmp_path: Path, s3_bucket: str) -> None:
+    table = pa.table({"image": [picture()] * 5, "text": list("abcde")})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    write_atomic(f"{s3_bucket}/set/a.parquet", (tmp_path / "a.parquet").read_bytes())
+    assert [f.text for f in read(parquet, f"{s3_bucket}/set")] == list("abcde")
+    with pytest.raises(SourceError, match="no file"):
+        read(parquet, f"{s3_bucket}/set/b.parquet")
 
 
 def test_other_parquet_is_refused_with_what_it_needs(tmp_path: Path) -> None:

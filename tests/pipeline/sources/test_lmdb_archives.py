@@ -6,6 +6,7 @@ from PIL import Image
 
 from pipeline.sources.lmdb_archives import lmdb_archive
 from pipeline.sources.samples import MISSING_IMAGE, MISSING_LABEL, Reject, Sample, SourceError, SourceOptions
+from pipeline.storage import write_atomic
 
 lmdb = pytest.importorskip("lmdb", reason="needs the package lmdb, which reads these archives")
 
@@ -93,6 +94,16 @@ def test_an_archive_that_was_cut_short_is_refused_not_a_crash(tmp_path: Path) ->
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     with pytest.raises(SourceError, match="cut short"):
         read(path)
+
+
+def test_a_large_archive_in_a_bucket_is_refused_with_what_to_do(tmp_path: Path, s3_bucket: str) -> None:
+    for count in (1, 5000):
+        entries = {"num-samples": b"%d" % count, "label-000000001": b"w", "image-000000001": picture()}
+        data = archive(tmp_path / str(count), entries) / "data.mdb"
+        write_atomic(f"{s3_bucket}/{count}/data.mdb", data.read_bytes())
+    assert [f.text for f in read(f"{s3_bucket}/1")] == ["w"]
+    with pytest.raises(SourceError, match="Copy it to a disk"):
+        read(f"{s3_bucket}/5000")
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
