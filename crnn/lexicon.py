@@ -27,6 +27,7 @@ _FIRST_LOOK = 16
 """Entries of each image that are scored before any can be ruled out."""
 _CLOSE = 2.3
 """Entries that could be at least 10 % as likely as the best are scored, so that confidences know of them."""
+_ITEMS = 64
 _SLACK = 1e-3  # bounds are computed in single precision
 
 
@@ -111,7 +112,7 @@ def decode_with_lexicon(
         log_probs_NTV: float32, normalised over V, on the CPU.
         lexicons: One for all images, or one an image; of one charset.
         max_distance: Only entries within so many edits of the best path, as in the paper (3); None considers
-            all entries, which is exact, and as fast.
+            all entries, which is exact, and slow only where a large list meets an unclear image.
         n_best: How many entries to give; those after the first are `alternatives`.
 
     Returns:
@@ -122,6 +123,18 @@ def decode_with_lexicon(
     each = [lexicons] * count if isinstance(lexicons, Lexicon) else list(lexicons)
     if not count:
         return []
+    if count > _ITEMS:
+        # The bounds of all entries for all images would not fit into memory.
+        return [
+            hypothesis
+            for start in range(0, count, _ITEMS)
+            for hypothesis in decode_with_lexicon(
+                log_probs_NTV[start : start + _ITEMS],
+                lexicons if isinstance(lexicons, Lexicon) else each[start : start + _ITEMS],
+                max_distance=max_distance,
+                n_best=n_best,
+            )
+        ]
     log_probs = log_probs_NTV.numpy()
     appears_NV = _log_appears(log_probs)
     if max_distance is not None:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import ray
 
 from pipeline.errors import ConfigError
 from pipeline.manifest import NAME, Manifest, ShardInfo
@@ -93,6 +92,8 @@ def _written(
     parts: Iterator[Part], output: str, source: str
 ) -> Iterator[tuple[int, ShardInfo | None, pa.Table]]:
     """Reads and writes parts on Ray, a bounded number at once: an archive may have any number of them."""
+    import ray
+
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     at_once = 2 * max(1, int(resources.get("CPU", 1)))
     task = ray.remote(write_part)

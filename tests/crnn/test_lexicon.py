@@ -88,6 +88,16 @@ def test_each_image_may_have_a_lexicon_of_its_own() -> None:
     assert decode_with_lexicon(log_probs_NTV[:0], []) == []
 
 
+def test_large_batches_are_decoded_as_small_ones() -> None:
+    log_probs_NTV = random_log_probs(0, 150, 8, 4)
+    shared, own = Lexicon(["a", "cab", "bb"], ABC), [Lexicon(["ab", "abc"[i % 3]], ABC) for i in range(150)]
+    for lexicons in (shared, own):
+        each = [shared] * 150 if lexicons is shared else own
+        together = decode_with_lexicon(log_probs_NTV, lexicons)
+        alone = [decode_with_lexicon(log_probs_NTV[i : i + 1], each[i])[0] for i in range(150)]
+        assert [h.text for h in together] == [h.text for h in alone]
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 40))
 def test_the_n_best_entries_come_in_order_and_none_is_missed(seed: int, n_best: int) -> None:
