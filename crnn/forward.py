@@ -16,7 +16,9 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _RESCALE_EVERY = 4
-_UNSURE = -600.0
+UNSURE = -600.0
+"""Below this natural logarithm, products of probabilities may have underflowed on the way."""
+_REFINED = 256
 _CELLS = 1 << 18
 """States of one pass: few enough to stay in a core's cache."""
 
@@ -57,13 +59,16 @@ class TextTable:
         return cls(classes, lengths)
 
 
-def text_log_probs(log_probs_NTV: npt.NDArray[np.float32], images_E: Indices, texts: TextTable) -> Floats:
+def text_log_probs(
+    log_probs_NTV: npt.NDArray[np.float32], images_E: Indices, texts: TextTable, *, refine: bool = True
+) -> Floats:
     """log p(text | image) of pairs of an image and a text, summed over all alignments.
 
     Args:
         log_probs_NTV: Normalised over V.
         images_E: Which of the N images each text is asked of.
         texts: The texts.
+        refine: Whether texts below e^-600 have to be exact too; they are given too low otherwise.
 
     Returns:
         float64 [E]; minus infinity where the text needs more than T frames.
@@ -81,9 +86,9 @@ def text_log_probs(log_probs_NTV: npt.NDArray[np.float32], images_E: Indices, te
         result[rows] = _forward(probs_TNV, images_E[rows], texts.take(rows))
         start += len(rows)
     # What underflows on the way adds up to less than e^-700: only results near that can have suffered.
-    lost = np.flatnonzero(result < _UNSURE)
-    if len(lost):
-        result[lost] = _by_logarithms(log_probs_NTV, images_E[lost], texts.take(lost))
+    lost = np.flatnonzero(result < UNSURE) if refine else np.empty(0, np.int64)
+    for some in np.array_split(lost, -(-len(lost) // _REFINED)) if len(lost) else ():
+        result[some] = _by_logarithms(log_probs_NTV, images_E[some], texts.take(some))
     return result
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from crnn.charset import BLANK, Charset
 from crnn.decode import Hypothesis, best_path
 from crnn.errors import CRNNError
-from crnn.forward import Floats, Indices, TextTable, text_log_probs
+from crnn.forward import UNSURE, Floats, Indices, TextTable, text_log_probs
 from crnn.neighbours import EditNeighbours
 
 _FIRST_LOOK = 16
@@ -156,7 +156,9 @@ def decode_with_lexicon(
         asked = [searches[i].next_rows(size) for i in active]
         images = np.repeat(active, [len(some) for some in asked])
         tables = [each[i].texts.take(some) for i, some in zip(active, asked, strict=True)]
-        scores = text_log_probs(log_probs, images, TextTable.join(tables))
+        # Once every image has fair entries, how hopeless the hopeless ones are doesn't matter.
+        refine = any(searches[i].threshold < UNSURE for i in active)
+        scores = text_log_probs(log_probs, images, TextTable.join(tables), refine=refine)
         ends = np.cumsum([len(some) for some in asked])[:-1]
         for i, some, part in zip(active, asked, np.split(scores, ends), strict=True):
             searches[i].take(some, part)
@@ -181,7 +183,8 @@ class _Search:
         parted = rows[np.argpartition(-limits_E[rows], first)]
         self._queue, self._rest = self._by_limit(parted[: first + 1]), parted[first + 1 :]
         self._rows, self._scores = np.empty(0, np.int64), np.empty(0)
-        self._threshold = -inf
+        self.threshold = -inf
+        """Scores and bounds below it can't matter any more."""
 
     def next_rows(self, size: int) -> Indices:
         """The next entries to score; none where no other can matter."""
@@ -196,7 +199,7 @@ class _Search:
         self._rows, self._scores = np.concatenate([self._rows, rows]), np.concatenate([self._scores, scores])
         place = min(self._n_best, len(self._scores)) - 1
         worst_kept = -np.partition(-self._scores, place)[place]
-        self._threshold = min(worst_kept, self._scores.max() - _CLOSE) - _SLACK
+        self.threshold = min(worst_kept, self._scores.max() - _CLOSE) - _SLACK
 
     def result(self) -> Hypothesis:
         """The best entries."""
@@ -212,7 +215,7 @@ class _Search:
         return Hypothesis(best.text, best.log_prob, best.confidence, alternatives=tuple(others))
 
     def _possible(self, rows: Indices) -> npt.NDArray[np.bool_]:
-        possible: npt.NDArray[np.bool_] = self._limits[rows] >= self._threshold
+        possible: npt.NDArray[np.bool_] = self._limits[rows] >= self.threshold
         return possible
 
     def _by_limit(self, rows: Indices) -> Indices:

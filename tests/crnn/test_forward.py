@@ -51,6 +51,16 @@ def test_products_that_underflow_are_done_in_logarithms() -> None:
     assert found[0] == pytest.approx(-1600 + np.log(3), rel=1e-6)
 
 
+def test_texts_far_below_what_matters_need_not_be_exact_but_are_never_too_high() -> None:
+    log_probs_NTV = random_log_probs(245, 1, 5, 4, 300.0)
+    asked = [tuple(text) for text in ((1,), (2,), (3,), (1, 2), (2, 1, 3))] * 100
+    images = np.zeros(len(asked), np.int64)
+    exact = text_log_probs(log_probs_NTV.numpy(), images, TextTable.of(asked))
+    rough = text_log_probs(log_probs_NTV.numpy(), images, TextTable.of(asked), refine=False)
+    assert (rough <= exact + 0.1).all()
+    assert (rough < exact - 10).any()
+
+
 def test_a_text_that_needs_more_frames_than_there_are_is_impossible() -> None:
     log_probs_NTV = torch.zeros(1, 3, 3).log_softmax(-1)
     found = text_log_probs(log_probs_NTV.numpy(), np.zeros(2, np.int64), TextTable.of([(1, 1), (2, 2, 1)]))
