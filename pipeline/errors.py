@@ -49,5 +49,9 @@ class RegistryError(PipelineError):
     """A bundle can't be registered or fetched."""
 
 
+class ClusterError(PipelineError):
+    """A Ray cluster refused a job, or its head is gone."""
+
+
 class ModelNotFoundError(RegistryError):
     """No such model, version, alias or bundle; trying again won't help."""
