@@ -82,7 +82,8 @@ class Submission:
     def __init__(self, address: str, name: str, *, patience_s: float = 120.0) -> None:
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # tells of every hang-up
+        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)  # tells of every connection
+        logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)  # and of every file left out
         self.name, self._patience_s = name, patience_s
         with _explained(address):
             self._client = JobSubmissionClient(address)
