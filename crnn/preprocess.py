@@ -22,8 +22,9 @@ GreyImage = npt.NDArray[np.uint8]
 PAD_GREY = 128
 """Padding is mid-grey, which the network's normalisation maps to zero."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "MPO")
-"""Recognised by content. Vector and document formats are left out: decoding them runs programs."""
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""Recognised by content; JPEG's reader also takes phones' MPO. Vector and document formats are left out:
+decoding them runs programs."""
 
 REASONS = ("empty", "not_an_image", "truncated", "undecodable", "too_large", "too_small", "too_wide")
 """Why an image can be rejected; reports count by these words."""
@@ -166,4 +167,5 @@ def _flatten(image: Image.Image) -> GreyImage:
     mostly_clear = weight < 0.5 * alpha.size
     light_ink = mostly_clear and weight > 0 and float((ink * alpha).sum()) / weight > _LIGHT_INK
     background = 0.0 if light_ink else 255.0
-    return (ink * alpha + background * (1.0 - alpha)).round().astype(np.uint8)
+    flat: GreyImage = np.rint(ink * alpha + background * (1.0 - alpha)).astype(np.uint8)
+    return flat

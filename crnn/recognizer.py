@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,10 @@ from crnn.batching import plan_packs, stack
 from crnn.checkpoint import Bundle
 from crnn.decode import Hypothesis, best_path
 from crnn.errors import BundleError
+from crnn.precision import Precision, use_bf16
 from crnn.preprocess import GreyImage, decode_image, line_image, upright
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
-Precision = Literal["fp32", "bf16"]
 RESOLVERS = "crnn.bundle_resolvers"
 """Entry-point group through which other packages teach `Recognizer.load` the URI schemes they know."""
 
@@ -47,7 +46,7 @@ class Recognizer:
     Args:
         bundle: Weights and all that belongs to them.
         device: Where to compute, such as "cpu" or "cuda:0".
-        precision: fp32, or bf16 autocast, about twice as fast on CPUs with AVX-512 BF16 and on GPUs.
+        precision: As `crnn.precision`; fp32 gives the same text on every machine.
         max_columns: Pixel columns of one batch, Σ width: what bounds memory.
     """
 
@@ -61,7 +60,7 @@ class Recognizer:
     ) -> None:
         self.bundle = bundle
         self.device = torch.device(device)
-        self.precision = precision
+        self._bf16 = use_bf16(precision, self.device)
         self.max_columns = max_columns
         self._model = bundle.model().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -110,7 +109,7 @@ class Recognizer:
             float32 [N, T, V] on the CPU, normalised over V.
         """
         images = torch.from_numpy(images_NCHW).to(self.device, memory_format=torch.channels_last)
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
         with torch.inference_mode(), autocast:
             logits_NTV = self._model(images)
             return logits_NTV.float().log_softmax(dim=-1).cpu()  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from crnn.ctc import ctc_loss
 from crnn.errors import ModelConfigError
 from crnn.model import CRNN
+from crnn.precision import Precision, use_bf16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +87,7 @@ class Learner:
         model: What is called: the network, or the network wrapped in DistributedDataParallel.
         network: The bare network inside it.
         config: How the weights move.
-        precision: bf16 runs the network under autocast; loss, gradients and weights stay fp32.
+        precision: As `crnn.precision`; loss, gradients and weights are fp32 in any case.
         world_size: Processes that share each step; wrapped models average gradients over them.
     """
 
@@ -96,7 +97,7 @@ class Learner:
         network: CRNN,
         config: OptimizerConfig,
         *,
-        precision: Literal["fp32", "bf16"] = "bf16",
+        precision: Precision = "auto",
         world_size: int = 1,
     ) -> None:
         self.model, self.network, self.config = model, network, config
@@ -139,8 +140,8 @@ class Learner:
     def losses(self, batch: Batch) -> Tensor:
         """CTC loss of each image, float32 [N]."""
         images = batch.images_NCHW.contiguous(memory_format=torch.channels_last)
-        enabled = self.precision == "bf16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=enabled):
+        bf16 = use_bf16(self.precision, images.device)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits_NTV = self.model(images)
         return ctc_loss(logits_NTV, batch.targets, batch.target_lengths)
 

@@ -104,7 +104,10 @@ class _Axes:
 
 
 def error_sheet(part: SetReport, count: int = 48) -> bytes:
-    """A PNG of the errors of which the model was surest, the surest first."""
+    """A PNG of the errors of which the model was surest, the surest first.
+
+    Below each image stand its truth, and what was read with its confidence.
+    """
     wrong = [
         row
         for row in part.counted.drop_columns(["lexicon_predictions"]).to_pylist()
@@ -112,14 +115,14 @@ def error_sheet(part: SetReport, count: int = 48) -> bytes:
     ]
     worst = sorted(wrong, key=lambda row: -row["confidence"])[:count]
     places = [(row["shard"], row["row"]) for row in worst]
-    texts = [(row["truth"], row["read"]) for row in worst]
+    texts = [(row["truth"], f"{row['read'] or '(nothing)'}  {row['confidence']:.2f}", False) for row in worst]
     return word_sheet(_words(part.uri, places, texts))
 
 
 def difference_sheet(ours: SetReport, theirs: SetReport, count: int = 48) -> bytes:
     """A PNG of images that only one of two models reads right: first what is lost, then what is gained.
 
-    Below each image stand its truth, and what the other model and this one read.
+    Below each image stand its truth, and what the other model and this one read: red is lost, green gained.
     """
     columns = [part.counted.select(["shard", "row", "truth", "read"]).to_pylist() for part in (ours, theirs)]
     flips = [
@@ -132,21 +135,21 @@ def difference_sheet(ours: SetReport, theirs: SetReport, count: int = 48) -> byt
     shown = lost[: max(count // 2, count - len(gained))]
     shown += gained[: count - len(shown)]
     texts = [
-        (f"{mine['truth']} {'gained' if won else 'lost'}", f"{other['read']} > {mine['read']}")
+        (mine["truth"], f"{other['read'] or '(nothing)'} → {mine['read'] or '(nothing)'}", won)
         for won, mine, other in shown
     ]
     return word_sheet(_words(ours.uri, [(mine["shard"], mine["row"]) for _, mine, _ in shown], texts))
 
 
-def _words(uri: str, places: list[tuple[int, int]], texts: list[tuple[str, str]]) -> list[Word]:
+def _words(uri: str, places: list[tuple[int, int]], texts: list[tuple[str, str, bool]]) -> list[Word]:
     """Cells of a sheet, with their images fetched from the data set's shards."""
     shards = Manifest.read(uri).shards
     tables = {shard: read_shard(uri, shards[shard], ["image"]) for shard in sorted({s for s, _ in places})}
     words = []
-    for (shard, row), (truth, read) in zip(places, texts, strict=True):
+    for (shard, row), (truth, read, right) in zip(places, texts, strict=True):
         try:
             image = decode_image(tables[shard]["image"][row].as_py())
         except ImageRejectedError:
             continue
-        words.append(Word(image=image, truth=truth, prediction=read))
+        words.append(Word(image=image, truth=truth, prediction=read, right=right))
     return words

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crnn.metrics import PROTOCOLS, Counts, Protocol
-from crnn.recognizer import Precision
+from crnn.precision import Precision
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.mlflow_run import resolve_tracking_uri

@@ -15,8 +15,9 @@ from crnn.decode import best_path
 from crnn.errors import ImageRejectedError
 from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon, fold_classes
 from crnn.metrics import PROTOCOLS, Protocol
+from crnn.precision import Precision
 from crnn.preprocess import GreyImage
-from crnn.recognizer import Precision, Recognizer
+from crnn.recognizer import Recognizer
 from pipeline.errors import ConfigError, ObjectNotFoundError
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.registry import resolve_model

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crnn.checkpoint import Bundle
+from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig
-from crnn.recognizer import Precision
 from pipeline import provenance
 from pipeline.errors import ConfigError, ObjectNotFoundError
 from pipeline.fetch import FetchConfig

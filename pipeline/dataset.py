@@ -1,0 +1,59 @@
+"""The Ray Data graph of training: windows → packs, spread over the cluster, split over the workers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+from ray.train import DataConfig
+
+from pipeline.order import Position, Window
+from pipeline.packing import Packer
+
+BLOCK_BYTES = 4 << 20
+"""Target size of a block of packs: small, so that the first packs of a window travel while it is still
+being decoded, and that no worker gets far more than another at the end."""
+
+
+def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> "ray.data.Dataset":
+    """All packs of a run that haven't been consumed, each a row of PACK_SCHEMA, in the run's order."""
+    left = [window for window in windows if not consumed.is_complete(window.index)]
+    rows = [{"window": w.index, "epoch": w.epoch, "shards": list(w.shards)} for w in left]
+
+    def packs(rows: pa.Table) -> Iterator[pa.Table]:
+        for row in rows.to_pylist():
+            window = Window(index=row["window"], epoch=row["epoch"], shards=tuple(row["shards"]))
+            yield from packer.packs(window, consumed)
+
+    context = ray.data.DataContext.get_current().copy()
+    context.target_max_block_size = BLOCK_BYTES
+    with ray.data.DataContext.current(context):
+        dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
+        return dataset.map_batches(packs, batch_size=1, batch_format="pyarrow")
+
+
+class UnevenSplit(DataConfig):
+    """Gives every pack to exactly one worker, as each asks for more.
+
+    Ray's own split makes the shares equal by dropping the remainder; the training loop copes with uneven
+    shares instead, so that no image is lost.
+    """
+
+    def configure(
+        self,
+        datasets: dict[str, "ray.data.Dataset"],
+        world_size: int,
+        worker_handles: list[Any] | None,  # noqa: ARG002  # Ray calls by these names
+        worker_node_ids: list[str] | None,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> list[dict[str, "ray.data.DataIterator"]]:
+        """As `DataConfig.configure`, with `equal=False` and the order kept."""
+        shares: list[dict[str, ray.data.DataIterator]] = [{} for _ in range(world_size)]
+        for name, dataset in datasets.items():
+            options = self._resolve_execution_options(name)
+            options.preserve_order = True
+            dataset.context.execution_options = options
+            splits = dataset.streaming_split(world_size, equal=False, locality_hints=worker_node_ids)
+            for share, split in zip(shares, splits, strict=True):
+                share[name] = split
+        return shares

@@ -1,0 +1,101 @@
+"""A training checkpoint: all that a later start needs to go on as if nothing had happened.
+
+    state.pt              network, optimiser, averaged weights, step and image counts      (rank 0)
+    bundle/               the averaged weights as a recogniser                             (rank 0)
+    history.jsonl         every metric point of the run so far                             (rank 0)
+    pictures/<set>/       held-out words as the model reads them at this step              (rank 0)
+    position-<rank>.json  which packs this rank consumed since the last start              (each rank)
+
+Ray merges the ranks' files into one directory. The history belongs to the checkpoint, so that points of work
+that was lost with a crash are lost with it, and the curves show one timeline.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crnn.checkpoint import Bundle
+from pipeline.errors import CheckpointError
+from pipeline.order import Position
+from pipeline.tracking import MetricPoint
+
+STATE, BUNDLE, HISTORY, PICTURES = "state.pt", "bundle", "history.jsonl", "pictures"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come."""
+
+    images: int = 0
+    """Images seen by all workers."""
+    skipped_steps: int = 0
+    """Steps whose gradient wasn't finite and was not applied."""
+    undecodable: int = 0
+    """Images that the shards promised and that couldn't be decoded, over all workers."""
+    position: Position = field(default_factory=Position)
+    history: list[MetricPoint] = field(default_factory=list)
+
+
+def write_rank(directory: Path, rank: int, position: Position) -> None:
+    """Writes the share of a checkpoint that every rank has."""
+    path = directory / f"position-{rank:05d}.json"
+    path.write_text(json.dumps(position.to_dict()), encoding="utf-8")
+
+
+def write_shared(
+    directory: Path, state: dict[str, Any], progress: Progress, bundle: Bundle, pictures: dict[str, bytes]
+) -> None:
+    """Writes the share of a checkpoint that rank 0 has."""
+    counters = {
+        "images": progress.images,
+        "skipped_steps": progress.skipped_steps,
+        "undecodable": progress.undecodable,
+    }
+    torch.save({"learner": state, "counters": counters}, directory / STATE)
+    lines = [json.dumps([p.key, p.value, p.step, p.timestamp_ms]) for p in progress.history]
+    (directory / HISTORY).write_text("\n".join(lines), encoding="utf-8")
+    for name, png in pictures.items():
+        path = directory / PICTURES / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png)
+    bundle.save(directory / BUNDLE)
+
+
+def read(directory: Path, device: torch.device) -> tuple[dict[str, Any], Progress]:
+    """The learner's state and the progress of a checkpoint, with the positions of all ranks merged.
+
+    Raises:
+        CheckpointError: The directory isn't a whole checkpoint.
+    """
+    try:
+        # weights_only: tensors and plain values, never code.
+        saved = torch.load(
+            io.BytesIO((directory / STATE).read_bytes()), map_location=device, weights_only=True
+        )
+        progress = Progress(**saved["counters"])
+        progress.position = read_position(directory)
+        progress.history = read_history(directory)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{directory} is not a whole training checkpoint ({error}). Delete that checkpoint's folder to "
+            "go on from the one before it."
+        ) from error
+    return saved["learner"], progress
+
+
+def read_position(directory: Path) -> Position:
+    """What all ranks of a checkpoint consumed, merged."""
+    paths: Sequence[Path] = sorted(directory.glob("position-*.json"))
+    return Position.merge(Position.from_dict(json.loads(p.read_text(encoding="utf-8"))) for p in paths)
+
+
+def read_history(directory: Path) -> list[MetricPoint]:
+    """Every metric point of a checkpoint's run, in the order in which they were made."""
+    lines = (directory / HISTORY).read_text(encoding="utf-8").splitlines()
+    values = [json.loads(line) for line in lines]
+    return [MetricPoint(key=k, value=v, step=s, timestamp_ms=t) for k, v, s, t in values]

@@ -1,0 +1,126 @@
+"""A run's folder: whose it is, its checkpoints, whether it is finished."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ray.train
+from pyarrow.fs import FileSelector, FileSystem
+
+from pipeline.errors import ConfigError
+from pipeline.order import Position
+from pipeline.resume import HISTORY, PICTURES, read_history, read_position
+from pipeline.storage import create_exclusive, exists, join, read_bytes, resolve, write_atomic
+from pipeline.tracking import MetricPoint
+
+IDENTITY = "run.json"
+FINISHED = "finished.json"
+
+
+def claim(run_uri: str, identity: Mapping[str, Any]) -> None:
+    """Makes the folder the home of this run, or makes sure that it already is.
+
+    Raises:
+        ConfigError: It is the home of another one; what differs is named.
+    """
+    wanted = json.loads(json.dumps(identity))
+    if create_exclusive(join(run_uri, IDENTITY), json.dumps(wanted, indent=2).encode()):
+        return
+    found = json.loads(read_bytes(join(run_uri, IDENTITY)))
+    different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    if different:
+        shown = "; ".join(
+            f"{k}: {_short(found.get(k))} there, {_short(wanted.get(k))} now" for k in different
+        )
+        raise ConfigError(
+            f"{run_uri} holds a run with another {', '.join(different)} ({shown}). Going on would mix "
+            "two runs: give this one another --name, or start it as it was."
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """What a finished run left."""
+
+    checkpoint_uri: str
+    """Of the best checkpoint."""
+    metrics: dict[str, float]
+    """Of the best checkpoint."""
+    last_uri: str
+    """Of the last checkpoint, which has the history of the whole run."""
+
+
+def finished(run_uri: str) -> Finished | None:
+    """The result of a run that is over, or None."""
+    uri = join(run_uri, FINISHED)
+    return Finished(**json.loads(read_bytes(uri))) if exists(uri) else None
+
+
+def mark_finished(
+    run_uri: str, best: "ray.train.Checkpoint", metrics: Mapping[str, Any], last: "ray.train.Checkpoint"
+) -> Finished:
+    """Notes that a run is over and which checkpoint was its best."""
+    numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
+    uris = [join(run_uri, Path(checkpoint.path).name) for checkpoint in (best, last)]
+    result = Finished(checkpoint_uri=uris[0], metrics=numbers, last_uri=uris[1])
+    write_atomic(join(run_uri, FINISHED), json.dumps(asdict(result), indent=2).encode())
+    return result
+
+
+def latest_position(run_uri: str) -> Position | None:
+    """What the run's last whole checkpoint has consumed; None where there is no checkpoint yet."""
+    location = resolve(run_uri)
+    try:
+        result = ray.train.Result.from_path(location.path, storage_filesystem=location.filesystem)
+    except (RuntimeError, FileNotFoundError, ValueError):
+        return None
+    if result.checkpoint is None:
+        return None
+    with result.checkpoint.as_directory() as directory:
+        return read_position(Path(directory))
+
+
+class CheckpointFiles:
+    """The small files of a checkpoint, read without fetching its weights."""
+
+    def __init__(self, filesystem: FileSystem, path: str) -> None:
+        self._filesystem, self._path = filesystem, path
+
+    @classmethod
+    def of(cls, checkpoint: "ray.train.Checkpoint") -> "CheckpointFiles":
+        """Of a checkpoint that Ray Train hands out."""
+        return cls(checkpoint.filesystem, checkpoint.path)
+
+    @classmethod
+    def at(cls, uri: str) -> "CheckpointFiles":
+        """Of the checkpoint in this folder."""
+        location = resolve(uri)
+        return cls(location.filesystem, location.path)
+
+    def history(self) -> list[MetricPoint]:
+        """Every metric point of the run up to the checkpoint."""
+        with TemporaryDirectory() as name:
+            (Path(name) / HISTORY).write_bytes(self._read(HISTORY))
+            return read_history(Path(name))
+
+    def pictures(self) -> dict[tuple[str, int], bytes]:
+        """PNG sheets of held-out words by validation set and step."""
+        folder = f"{self._path}/{PICTURES}"
+        files = self._filesystem.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
+        paths = [PurePosixPath(f.path) for f in files if f.path.endswith(".png")]
+        return {
+            (p.parent.name, int(p.stem)): self._read(f"{PICTURES}/{p.parent.name}/{p.name}") for p in paths
+        }
+
+    def _read(self, name: str) -> bytes:
+        with self._filesystem.open_input_file(f"{self._path}/{name}") as stream:
+            data: bytes = stream.read()
+            return data

@@ -1,0 +1,49 @@
+"""Ray Train's reports → MLflow, from the controller; points only of checkpoints that are safely stored."""
+
+import logging
+from typing import Any
+
+import ray.train
+
+from pipeline.runs import CheckpointFiles
+from pipeline.tracking import Tracker, TrackerConfig
+
+log = logging.getLogger(__name__)
+
+
+class TrackingCallback(ray.train.UserCallback):
+    """Sends each checkpoint's new metric points and pictures; never fails the run.
+
+    Args:
+        config: Of the tracker that the driver has opened the run with; a tracker of our own is opened here,
+            since this object moves to the controller's process.
+    """
+
+    def __init__(self, config: TrackerConfig) -> None:
+        self._config = config
+        self._tracker: Tracker | None = None
+        self._sent = 0
+
+    def after_report(
+        self,
+        run_context: Any,  # noqa: ARG002  # Ray calls by these names
+        metrics: list[dict[str, Any]],  # noqa: ARG002
+        checkpoint: "ray.train.Checkpoint | None",
+    ) -> None:
+        """Ray Train's hook: all ranks have reported and the checkpoint is stored."""
+        if checkpoint is None:
+            return
+        try:
+            self._tracker = self._tracker or Tracker(self._config)
+            files = CheckpointFiles.of(checkpoint)
+            points = files.history()
+            # A resumed history is a prefix of what was sent, then goes on differently from where it was cut.
+            self._sent = min(self._sent, len(points))
+            self._tracker.log_points(points[self._sent :])
+            self._sent = len(points)
+            for (name, step), png in files.pictures().items():
+                self._tracker.log_picture(f"validation/{name}", step, png)
+        except Exception:
+            log.exception(
+                "Metrics of this checkpoint were not sent to MLflow; the driver sends them at the end."
+            )

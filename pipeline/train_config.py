@@ -1,0 +1,101 @@
+"""What a training run is made of."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crnn.charset import CHARSETS
+from crnn.model import NETWORKS
+from crnn.precision import Precision
+from crnn.preprocess import PreprocessConfig
+from crnn.training import OptimizerConfig
+from pipeline.errors import ConfigError
+from pipeline.labels import LabelRules
+from pipeline.protocols import named_uris
+from pipeline.storage import join
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A training run. Its name is its identity: starting the same name again goes on where it stopped."""
+
+    name: str
+    """Name of the run, of its folder and of its entry in MLflow."""
+    data: str
+    """URI of the data set to learn from: a folder with a manifest.json."""
+    validation: tuple[str, ...]
+    """Data sets to look at while training, as name=URI; the first decides which checkpoint is the best."""
+    output: str = "out/runs"
+    """URI below which the run's folder is kept: checkpoints, rejects, the audit."""
+    network: Literal["paper", "small"] = "paper"
+    """paper: the network of Shi et al. 2015; small: for CPUs, a seventh of the parameters."""
+    charset: Literal["alnum36", "latin94"] = "latin94"
+    """alnum36: digits and letters, case folded; latin94: printable ASCII."""
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """Geometry of the line images."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """How the weights move."""
+    images: int = 1_000_000
+    """Images to see in all, over as many epochs as that takes; rounded up to a whole window."""
+    pack_columns: int = 12_800
+    """Pixel columns of one worker's batch: 12,800 are 128 images of 100 pixels."""
+    window_rows: int = 16_384
+    """Rows that are shuffled together; whole shards, at least one."""
+    seed: int = 7
+    """Names the initial weights and the order of the data."""
+    workers: int = 1
+    """Training workers, one GPU each where there are GPUs."""
+    gpu: bool = False
+    """Train on GPUs."""
+    precision: Precision = "auto"
+    """Of the network's forward and backward pass; loss and weights are fp32 in any case."""
+    log_every: int = 20
+    """Steps between two points of the curves."""
+    save_every: int = 100_000
+    """Images between two checkpoints, each with a look at the held-out words."""
+    keep: int = 2
+    """Best checkpoints to keep, besides the last."""
+    max_failures: int = 3
+    """How often a worker may die before the run gives up; it goes on from the last checkpoint each time."""
+    experiment: str = "crnn"
+    """MLflow experiment."""
+    tracking: str | None = None
+    """MLflow tracking URI; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
+    register_as: str | None = "crnn"
+    """Registered model of which the best bundle becomes a version; None registers nothing."""
+
+    def __post_init__(self) -> None:
+        positive = ("images", "pack_columns", "window_rows", "workers", "log_every", "save_every", "keep")
+        wrong = [name for name in positive if getattr(self, name) < 1]
+        if wrong:
+            raise ConfigError(f"{', '.join(wrong)} must be at least 1.")
+        if not self.name or "/" in self.name:
+            raise ConfigError(f"A run's name is a folder's name; {self.name!r} can't be one.")
+        if not self.validation:
+            raise ConfigError("Give at least one --validation data set, as name=URI.")
+        named_uris(self.validation, "Validation sets")
+        if NETWORKS[self.network].height != self.preprocess.height:
+            raise ConfigError(
+                f"Network {self.network} reads height {NETWORKS[self.network].height}; "
+                f"preprocess.height is {self.preprocess.height}."
+            )
+
+    @property
+    def run_uri(self) -> str:
+        """The run's folder."""
+        return join(self.output, self.name)
+
+    @property
+    def held_out(self) -> dict[str, str]:
+        """URIs of the validation sets by name, in their order."""
+        return named_uris(self.validation, "Validation sets")
+
+    @property
+    def score(self) -> str:
+        """The metric by which the best checkpoint is known."""
+        return f"validation/{next(iter(self.held_out))}/word_accuracy"
+
+    @property
+    def rules(self) -> LabelRules:
+        """What can be learnt."""
+        charset, network = CHARSETS[self.charset], NETWORKS[self.network]
+        return LabelRules(charset=charset, preprocess=self.preprocess, network=network)

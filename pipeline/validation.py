@@ -1,0 +1,100 @@
+"""Held-out words during training: kept in memory, shared out over the ranks, counts added up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from crnn.ctc import ctc_loss
+from crnn.decode import best_path
+from crnn.metrics import Counts
+from crnn.model import CRNN
+from crnn.precision import Precision, use_bf16
+from pipeline.order import Window
+from pipeline.packing import Pack, Packer
+from pipeline.pictures import Word, word_sheet
+
+_SHOWN = 48
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What a set of held-out words said."""
+
+    word_accuracy: float
+    cer: float
+    loss: float
+    """Mean CTC loss of a word."""
+    sheet: bytes
+    """PNG of the first words with truth and prediction; always the same words, so that steps compare."""
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """As metrics of the validation set `name`."""
+        keys = ("word_accuracy", "cer", "loss")
+        return {f"validation/{name}/{key}": float(getattr(self, key)) for key in keys}
+
+
+class HeldOut:
+    """One rank's share of the packs of a validation set."""
+
+    def __init__(self, packer: Packer, packs: list[Pack]) -> None:
+        self._packer, self._packs = packer, packs
+
+    @classmethod
+    def load(cls, packer: Packer, rank: int, world_size: int) -> "HeldOut":
+        """Decodes this rank's share of the data set, every `world_size`-th pack of it."""
+        height, cpu = packer.rules.preprocess.height, torch.device("cpu")
+        packs: list[Pack] = []
+        seen = 0
+        for shard in range(len(packer.manifest.shards)):
+            for table in packer.packs(Window(index=shard, epoch=0, shards=(shard,))):
+                if seen % world_size == rank:
+                    packs.append(Pack.from_table(table, height, cpu))
+                seen += 1
+        return cls(packer, packs)
+
+    @torch.inference_mode()
+    def evaluate(self, network: CRNN, precision: Precision, group: dist.ProcessGroup | None) -> Finding:
+        """Reads all packs; a collective where there are several ranks.
+
+        Args:
+            network: In evaluation mode.
+            precision: As `crnn.precision`.
+            group: Of all ranks, or None for a single one.
+        """
+        device = next(network.parameters()).device
+        bf16 = use_bf16(precision, device)
+        charset = self._packer.rules.charset
+        counts, loss_sum, words = Counts(), 0.0, list[Word]()
+        for pack in self._packs:
+            if not pack.batch.count:
+                continue
+            images = pack.batch.images_NCHW.to(device, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                logits_NTV = network(images).float()
+            targets = pack.batch.targets.to(device)
+            loss_sum += float(ctc_loss(logits_NTV, targets, pack.batch.target_lengths).sum())
+            hypotheses = best_path(logits_NTV.log_softmax(-1).cpu(), charset)
+            for i, (text, hypothesis) in enumerate(zip(pack.texts, hypotheses, strict=True)):
+                truth = charset.normalize(text)
+                counts += Counts.of(truth, hypothesis.text)
+                if len(words) < _SHOWN:
+                    image = pack.batch.images_NCHW[i, 0].numpy()
+                    words.append(Word(image=image, truth=truth, prediction=hypothesis.text))
+        shares = [(counts, loss_sum)]
+        if group is not None:
+            shares = [(Counts(), 0.0)] * dist.get_world_size(group)
+            dist.all_gather_object(shares, (counts, loss_sum), group=group)
+        total, loss = sum((c for c, _ in shares), Counts()), sum(value for _, value in shares)
+        return Finding(
+            word_accuracy=total.word_accuracy,
+            cer=total.cer,
+            loss=loss / max(total.words, 1),
+            sheet=word_sheet(words),
+        )
+
+
+def metrics(findings: Mapping[str, Finding]) -> dict[str, float]:
+    """The metrics of all validation sets together."""
+    return {key: value for name, found in findings.items() for key, value in found.metrics(name).items()}

@@ -1,0 +1,240 @@
+"""What runs in each training worker: take packs, step, look at held-out words now and then, save.
+
+Batch norm across workers: each normalises with the statistics of its own batch, and the running statistics
+are rank 0's, which DistributedDataParallel sends to the others before each step.
+"""
+
+import copy
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from crnn.checkpoint import Bundle, averaged_weights
+from crnn.model import seeded
+from crnn.precision import Precision
+from crnn.training import Batch, Learner, OptimizerConfig
+from pipeline import resume
+from pipeline.packing import Pack, Packer
+from pipeline.tracking import MetricPoint
+from pipeline.validation import HeldOut, metrics
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerConfig:
+    """What every worker of a run needs, made by the driver."""
+
+    packer: Packer
+    held_out: dict[str, Packer]
+    """By name of the validation set."""
+    optimizer: OptimizerConfig
+    precision: Precision
+    total_images: int
+    """Of the whole run, over all workers."""
+    log_every: int
+    """Steps between two points of the curves."""
+    save_every: int
+    """Images between two checkpoints."""
+    threads: int
+    """Of each worker, on the CPU."""
+    provenance: dict[str, object]
+
+
+def train_loop(settings: dict[str, Any]) -> None:
+    """The function that Ray Train runs on every worker.
+
+    Args:
+        settings: "config", a WorkerConfig, and "board", the handle of a `pipeline.board.Board`.
+    """
+    Worker(settings["config"], settings["board"]).run()
+
+
+class Worker:
+    """One rank of a training run."""
+
+    def __init__(self, config: WorkerConfig, board: Any) -> None:
+        context = ray.train.get_context()
+        self.config, self._board = config, board
+        self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
+        self.device = ray.train.torch.get_device()
+        torch.set_num_threads(config.threads)
+        rules = config.packer.rules
+        self.network = seeded(rules.network, rules.charset.num_classes, config.packer.seed)
+        self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner = Learner(
+            self._wrapped(),
+            self.network,
+            config.optimizer,
+            precision=config.precision,
+            world_size=self.world_size,
+        )
+        # Counts travel between the hosts beside the gradients, without a stop of the GPU's queue.
+        self.control = dist.new_group(backend="gloo") if self.world_size > 1 else None
+        self.progress = resume.Progress()
+        self.held_out = {
+            name: HeldOut.load(packer, self.rank, self.world_size) for name, packer in config.held_out.items()
+        }
+        self.accuracy = 0.0
+        self.meter = Meter()
+
+    def run(self) -> None:
+        """Trains from the last checkpoint, if there is one, until the run's order is used up."""
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is not None:
+            with checkpoint.as_directory() as directory:
+                state, self.progress = resume.read(Path(directory), self.device)
+            self.learner.restore(state)
+        last: Batch | None = None
+        packs = self._packs()
+        next_save = self._next_save()
+        while True:
+            started = time.perf_counter()
+            pack = next(packs, None)
+            self.meter.wait_s += time.perf_counter() - started
+            count = pack.batch.count if pack else 0
+            global_count, active = self._total(count, pack is not None)
+            if not active:
+                break
+            if pack:
+                self.progress.position.consume(pack.window, pack.pack, pack.packs_in_window)
+                self.progress.undecodable += len(pack.rejects)
+            if global_count:
+                last = pack.batch if pack and count else last or self._blank_batch()
+                self._step(last, count, global_count)
+            if self.progress.images >= next_save:
+                self._save()
+                next_save = self._next_save()
+        self._save()
+
+    def _step(self, batch: Batch, count: int, global_count: int) -> None:
+        done = self.progress.images / self.config.total_images
+        if count:
+            outcome = self.learner.step(batch, global_count=global_count, progress=done)
+        else:
+            outcome = self.learner.idle_step(batch, progress=done)
+        self.progress.images += global_count
+        self.progress.skipped_steps += not outcome.applied
+        self.meter.add(float(outcome.loss_sum), count, outcome.grad_norm, outcome.learning_rate)
+        if self.meter.steps >= self.config.log_every:
+            self._log_interval()
+
+    def _log_interval(self) -> None:
+        meter, self.meter = self.meter, Meter()
+        elapsed = time.perf_counter() - meter.started
+        loss_sum, images, wait_s = self._sums([meter.loss_sum, meter.images, meter.wait_s])
+        rate = images / elapsed
+        values = {
+            "train/loss": loss_sum / max(images, 1),
+            "train/learning_rate": meter.learning_rate,
+            "train/grad_norm": meter.grad_norm,
+            "train/images_seen": self.progress.images,
+            "train/images_per_s": rate,
+            "train/data_wait_share": wait_s / (elapsed * self.world_size),
+            "train/skipped_steps": self.progress.skipped_steps,
+            "train/undecodable_images": self._sums([self.progress.undecodable])[0],
+        }
+        self._note(values)
+        if self.rank == 0:
+            facts: dict[str, float] = {"images": self.progress.images, "total": self.config.total_images}
+            facts |= {"step": self.learner.steps, "loss": values["train/loss"], "images_per_s": rate}
+            facts |= {"data_wait": values["train/data_wait_share"], "accuracy": self.accuracy}
+            self._board.post.remote(facts)
+
+    def _save(self) -> None:
+        """Looks at held-out words with the averaged weights, then reports it all as one checkpoint."""
+        started = time.perf_counter()
+        rules = self.config.packer.rules
+        shown = copy.deepcopy(self.network).eval()
+        shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))
+        found = {
+            name: words.evaluate(shown, self.config.precision, self.control)
+            for name, words in self.held_out.items()
+        }
+        self.accuracy = next(iter(found.values())).word_accuracy
+        self._note(metrics(found))
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            resume.write_rank(directory, self.rank, self.progress.position)
+            if self.rank == 0:
+                bundle = Bundle(
+                    network=rules.network,
+                    charset=rules.charset,
+                    preprocess=rules.preprocess,
+                    weights=shown.state_dict(),
+                    provenance=self.config.provenance | {"images_seen": self.progress.images},
+                )
+                pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}
+                resume.write_shared(directory, self.learner.state(), self.progress, bundle, pictures)
+            reported = metrics(found) | {"images_seen": self.progress.images, "step": self.learner.steps}
+            ray.train.report(reported, checkpoint=ray.train.Checkpoint.from_directory(directory))
+        self.meter.started += time.perf_counter() - started
+
+    def _packs(self) -> Iterator[Pack]:
+        feed = ray.train.get_dataset_shard("train")
+        height = self.config.packer.rules.preprocess.height
+        for table in feed.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=4):
+            yield Pack.from_table(table, height, self.device)
+
+    def _wrapped(self) -> nn.Module:
+        if self.world_size == 1:
+            return self.network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(self.network, device_ids=devices)
+
+    def _blank_batch(self) -> Batch:
+        """For a rank that never got a pack of its own: something to take through the network."""
+        config = self.config.packer.rules.preprocess
+        return Batch(
+            images_NCHW=torch.zeros(
+                1, 1, config.height, config.min_width, dtype=torch.uint8, device=self.device
+            ),
+            targets=torch.zeros(0, dtype=torch.int32, device=self.device),
+            target_lengths=torch.zeros(1, dtype=torch.int32),
+        )
+
+    def _next_save(self) -> int:
+        every = self.config.save_every
+        return (self.progress.images // every + 1) * every
+
+    def _total(self, count: int, active: bool) -> tuple[int, bool]:
+        images, workers = self._sums([count, active])
+        return int(images), workers > 0
+
+    def _sums(self, values: list[float]) -> list[float]:
+        """Sums over all ranks; a collective."""
+        if self.control is None:
+            return [float(v) for v in values]
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor, group=self.control)
+        return [float(v) for v in tensor.tolist()]
+
+    def _note(self, values: dict[str, float]) -> None:
+        now = time.time_ns() // 1_000_000
+        self.progress.history.extend(
+            MetricPoint(key=key, value=float(value), step=self.learner.steps, timestamp_ms=now)
+            for key, value in values.items()
+        )
+
+
+class Meter:
+    """What happened since the last line of the log, on this rank."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.steps = self.images = 0
+        self.loss_sum = self.wait_s = self.grad_norm = self.learning_rate = 0.0
+
+    def add(self, loss_sum: float, images: int, grad_norm: float, learning_rate: float) -> None:
+        """Adds one step."""
+        self.steps += 1
+        self.images += images
+        self.loss_sum += loss_sum
+        self.grad_norm, self.learning_rate = grad_norm, learning_rate

@@ -1,0 +1,88 @@
+"""Bundles: a round trip, and every kind of damage told apart."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from crnn.charset import ALNUM36, LATIN94
+from crnn.checkpoint import DESCRIPTION, WEIGHTS, Bundle
+from crnn.errors import BundleError
+from crnn.model import SMALL, seeded
+from crnn.preprocess import PreprocessConfig
+
+
+def small_bundle(seed: int = 0) -> Bundle:
+    weights = seeded(SMALL, ALNUM36.num_classes, seed).state_dict()
+    return Bundle(network=SMALL, charset=ALNUM36, preprocess=PreprocessConfig(), weights=weights)
+
+
+def test_a_saved_bundle_loads_as_it_was(tmp_path: Path) -> None:
+    bundle = replace(small_bundle(), provenance={"recipe": "demo"}, calibration={"temperature": 1.5})
+    bundle.save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+    assert (loaded.network, loaded.charset, loaded.preprocess) == (SMALL, ALNUM36, PreprocessConfig())
+    assert (loaded.provenance, loaded.calibration) == ({"recipe": "demo"}, {"temperature": 1.5})
+    assert loaded.fingerprint == bundle.fingerprint
+    image = torch.randint(0, 256, (1, 1, 32, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(loaded.model()(image), bundle.model()(image))
+
+
+def test_the_fingerprint_changes_with_what_changes_texts_and_with_nothing_else() -> None:
+    bundle = small_bundle()
+    assert replace(bundle, provenance={"note": "x"}).fingerprint == bundle.fingerprint
+    others = [
+        small_bundle(seed=1),
+        replace(bundle, charset=replace(ALNUM36, unicode_form="NFKC")),
+        replace(bundle, preprocess=PreprocessConfig(width_step=4)),
+        replace(bundle, calibration={"temperature": 2.0}),
+    ]
+    assert len({b.fingerprint for b in [bundle, *others]}) == 5
+
+
+def test_a_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"is no bundle.*bundle\.json and weights"):
+        Bundle.load(tmp_path)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema_version": 2}, "schema 2; this release reads 1"),
+        ({"charset": LATIN94.to_dict()}, "changed after it was written"),
+        ({"preprocess": {"height": 48}}, "height"),
+        ({"network": {}}, "damaged"),
+        ({"weights_sha256": "0"}, "doesn't match its checksum"),
+    ],
+)
+def test_a_changed_description_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    small_bundle().save(tmp_path)
+    edit(tmp_path / DESCRIPTION, **changes)
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [DESCRIPTION, WEIGHTS])
+def test_a_file_cut_short_is_refused(tmp_path: Path, name: str) -> None:
+    small_bundle().save(tmp_path)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(BundleError, match="fetch the bundle again"):
+        Bundle.load(tmp_path)
+
+
+def test_weights_of_another_charset_are_refused() -> None:
+    with pytest.raises(BundleError, match="95 classes"):
+        replace(small_bundle(), charset=LATIN94).model()
+
+
+def test_network_and_preprocessing_must_agree_on_the_height() -> None:
+    with pytest.raises(BundleError, match="height"):
+        replace(small_bundle(), preprocess=PreprocessConfig(height=48))

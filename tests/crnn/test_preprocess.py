@@ -1,0 +1,167 @@
+"""Bytes to line images: what strangers upload, and geometry that depends on the image alone."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from crnn.errors import ImageRejectedError, ModelConfigError
+from crnn.preprocess import (
+    MAX_BYTES,
+    PAD_GREY,
+    REASONS,
+    GreyImage,
+    PreprocessConfig,
+    decode_image,
+    line_image,
+)
+
+CONFIG = PreprocessConfig()
+
+
+def encoded(image: Image.Image, format_name: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+def ramp(width: int = 60, height: int = 20) -> Image.Image:
+    return Image.fromarray(np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1)))
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "GIF", "PPM"])
+def test_lossless_formats_give_the_same_grey(format_name: str) -> None:
+    assert np.array_equal(decode_image(encoded(ramp(), format_name)), np.asarray(ramp()))
+
+
+def test_a_colour_jpeg_gives_its_luma() -> None:
+    grey = decode_image(encoded(ramp().convert("RGB"), "JPEG", quality=95))
+    assert np.abs(grey.astype(int) - np.asarray(ramp()).astype(int)).max() <= 4
+
+
+def test_a_cmyk_jpeg_is_read_the_right_way_round() -> None:
+    grey = decode_image(encoded(ramp().convert("CMYK"), "JPEG", quality=95))
+    assert grey[:, 0].mean() < 20
+    assert grey[:, -1].mean() > 235
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    values = np.tile(np.linspace(0, 65535, 60).astype(np.uint16), (20, 1))
+    assert np.array_equal(decode_image(encoded(Image.fromarray(values))), (values >> 8).astype(np.uint8))
+
+
+def test_float_images_use_the_full_range() -> None:
+    values = np.tile(np.linspace(-3.0, 7.5, 60).astype(np.float32), (20, 1))
+    grey = decode_image(encoded(Image.fromarray(values), "TIFF"))
+    assert (grey.min(), grey.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_ink_on_a_transparent_ground_stays_readable(ink: int) -> None:
+    picture = np.zeros((20, 60, 4), np.uint8)
+    picture[8:12, 10:50] = (ink, ink, ink, 255)
+    grey = decode_image(encoded(Image.fromarray(picture, "RGBA")))
+    assert abs(int(grey[10, 30]) - int(grey[0, 0])) == 255
+
+
+SHOWN = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
+"""What a viewer shows of stored pixels, by EXIF orientation (CIPA DC-008, 4.6.4)."""
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
+    stored = np.arange(60 * 4, dtype=np.uint8).reshape(12, 20)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(stored), "PNG", exif=exif)
+    assert np.array_equal(decode_image(data), SHOWN[orientation](stored))
+
+
+def test_the_first_picture_of_a_phone_s_multi_picture_file_is_read() -> None:
+    second = Image.new("RGB", (60, 20))
+    data = encoded(ramp().convert("RGB"), "MPO", save_all=True, append_images=[second], quality=95)
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    grey = decode_image(data)
+    assert (grey[:, 0].mean(), grey[:, -1].mean()) == pytest.approx((0, 255), abs=20)
+
+
+def test_the_first_frame_of_an_animation_is_read() -> None:
+    data = encoded(ramp(), "GIF", save_all=True, append_images=[Image.new("L", (60, 20))])
+    assert np.array_equal(decode_image(data), np.asarray(ramp()))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"hello, I am a text file", "not_an_image"),
+        (b"%PDF-1.7\n", "not_an_image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image"),
+        (encoded(Image.new("L", (1, 1))), "too_small"),
+        (encoded(ramp(300, 200), "JPEG")[:-800], "truncated"),
+        (encoded(Image.new("1", (5000, 5000))), "too_large"),
+        (bytes(MAX_BYTES + 1), "too_large"),
+    ],
+)
+def test_bytes_that_can_not_be_read_are_rejected_with_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageRejectedError) as caught:
+        decode_image(data)
+    assert caught.value.reason == reason
+    assert caught.value.detail
+
+
+def decode_or_reason(data: bytes) -> tuple[GreyImage | None, str]:
+    try:
+        return decode_image(data), ""
+    except ImageRejectedError as error:
+        return None, error.reason
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200), st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP"]), st.data())
+def test_damaged_images_decode_or_are_rejected_and_nothing_else(
+    noise: bytes, format_name: str, data: st.DataObject
+) -> None:
+    whole = bytearray(encoded(ramp(), format_name))
+    at = data.draw(st.integers(0, len(whole)))
+    whole[at : at + len(noise)] = noise
+    grey, reason = decode_or_reason(bytes(whole))
+    assert (reason in REASONS) if grey is None else (grey.dtype, grey.ndim) == (np.uint8, 2)
+
+
+@given(st.integers(1, 3000), st.integers(1, 400))
+def test_a_line_keeps_its_aspect_and_pads_to_a_canonical_width(width: int, height: int) -> None:
+    scaled = CONFIG.scaled_width(width, height)
+    if scaled > CONFIG.max_width:
+        with pytest.raises(ImageRejectedError, match="too_wide"):
+            CONFIG.canonical_width(scaled)
+        return
+    canonical = CONFIG.canonical_width(scaled)
+    assert CONFIG.canonical_width(canonical) == canonical
+    assert scaled <= canonical <= max(CONFIG.min_width, scaled * 1.125 + CONFIG.width_step)
+    line = line_image(np.zeros((height, width), np.uint8), CONFIG)
+    assert line.shape == (CONFIG.height, canonical)
+    assert (line[:, scaled:] == PAD_GREY).all()
+    assert not line[:, :scaled].any()
+
+
+def test_an_image_of_the_right_height_passes_unchanged() -> None:
+    grey = np.asarray(ramp(64, 32))
+    assert np.array_equal(line_image(grey, CONFIG), grey)
+
+
+def test_geometry_that_can_not_work_is_refused() -> None:
+    with pytest.raises(ModelConfigError, match="min_width"):
+        PreprocessConfig(min_width=100, max_width=50)

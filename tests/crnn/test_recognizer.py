@@ -1,0 +1,105 @@
+"""The recogniser: every kind of input, and texts that don't depend on their company."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from crnn.batching import stack
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.errors import BundleError, ImageRejectedError
+from crnn.model import PAPER, SMALL, CRNNConfig, seeded
+from crnn.preprocess import PreprocessConfig
+from crnn.recognizer import Recognizer
+
+
+def random_recognizer(network: CRNNConfig = SMALL) -> Recognizer:
+    weights = seeded(network, ALNUM36.num_classes, seed=5).state_dict()
+    return Recognizer(
+        Bundle(network=network, charset=ALNUM36, preprocess=PreprocessConfig(), weights=weights)
+    )
+
+
+RECOGNIZERS = {"small": random_recognizer(SMALL), "paper": random_recognizer(PAPER)}
+
+
+def noise(width: int, height: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+
+
+def test_paths_bytes_pil_images_and_arrays_give_the_same_text(tmp_path: Path) -> None:
+    array = noise(90, 30, seed=1)
+    path = tmp_path / "word.png"
+    Image.fromarray(array).save(path)
+    images = [path, str(path), path.read_bytes(), Image.open(path), array]
+    hypotheses = RECOGNIZERS["small"](images)
+    assert len({(h.text, round(h.log_prob, 4)) for h in hypotheses}) == 1
+
+
+def test_a_pil_image_is_turned_upright_by_its_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(noise(40, 90, seed=2)).save(buffer, "PNG", exif=exif)
+    recognizer = RECOGNIZERS["small"]
+    from_bytes, from_pil = recognizer.prepare(buffer.getvalue()), recognizer.prepare(Image.open(buffer))
+    assert (from_bytes.width, from_bytes.height) == (90, 40)
+    assert np.array_equal(from_bytes.pixels, from_pil.pixels)
+
+
+@pytest.mark.parametrize("name", RECOGNIZERS)
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(3, 400), st.integers(8, 60)), min_size=1, max_size=12),
+    st.integers(32, 3000),
+)
+def test_log_probabilities_do_not_depend_on_the_company(
+    name: str, sizes: list[tuple[int, int]], budget: int
+) -> None:
+    """Mixed widths in mixed batches, against each image by itself."""
+    recognizer = RECOGNIZERS[name]
+    lines = [recognizer.prepare(noise(w, h, seed=i)).pixels for i, (w, h) in enumerate(sizes)]
+    alone = [recognizer.log_probs(stack([line]))[0] for line in lines]
+    for width in {line.shape[1] for line in lines}:
+        members = [i for i, line in enumerate(lines) if line.shape[1] == width]
+        together = recognizer.log_probs(stack(lines[i] for i in members))
+        for i, log_probs_TV in zip(members, together, strict=True):
+            assert torch.allclose(log_probs_TV, alone[i], atol=1e-4, rtol=0)
+    recognizer.max_columns = budget
+    try:
+        texts = [h.text for h in recognizer.recognise(lines)]
+    finally:
+        recognizer.max_columns = 16_384
+    assert texts == [recognizer.recognise([line])[0].text for line in lines]
+
+
+def test_log_probabilities_are_normalised() -> None:
+    log_probs_NTV = RECOGNIZERS["small"].log_probs(stack([np.zeros((32, 64), np.uint8)]))
+    assert log_probs_NTV.shape == (1, SMALL.num_frames(64), 37)
+    assert torch.allclose(log_probs_NTV.exp().sum(-1), torch.ones(1, 16), atol=1e-5)
+
+
+def test_no_images_give_no_texts() -> None:
+    assert RECOGNIZERS["small"]([]) == []
+
+
+def test_what_can_not_be_read_says_why() -> None:
+    with pytest.raises(ImageRejectedError, match="not_an_image"):
+        RECOGNIZERS["small"]([b"not an image at all"])
+
+
+def test_a_scheme_that_nobody_resolves_is_named() -> None:
+    with pytest.raises(BundleError, match=r"gopher://.*schemes known"):
+        Recognizer.load("gopher://somewhere/bundle")
+
+
+def test_a_bundle_loads_from_its_folder(tmp_path: Path) -> None:
+    RECOGNIZERS["small"].bundle.save(tmp_path)
+    image = noise(80, 32, seed=3)
+    assert Recognizer.load(tmp_path)([image]) == RECOGNIZERS["small"]([image])

@@ -1,0 +1,186 @@
+"""One step: the schedule, the gradient's weighting over processes, averages, recovery, learning at all."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnn.ctc import ctc_loss
+from crnn.errors import ModelConfigError
+from crnn.model import SMALL, ConvConfig, CRNNConfig, seeded
+from crnn.training import Batch, Learner, OptimizerConfig, frozen_batch_norm
+
+TINY = CRNNConfig(
+    convolutions=(ConvConfig(channels=8, batch_norm=True, pool=(16, 4)), ConvConfig(channels=8, pool=(2, 1))),
+    hidden=8,
+    lstm_layers=1,
+)
+
+
+def random_batch(count: int, seed: int, width: int = 64, classes: int = 7) -> Batch:
+    random = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 5, (count,), generator=random, dtype=torch.int32)
+    return Batch(
+        images_NCHW=torch.randint(0, 256, (count, 1, 32, width), generator=random, dtype=torch.uint8),
+        targets=torch.randint(1, classes, (int(lengths.sum()),), generator=random, dtype=torch.int32),
+        target_lengths=lengths,
+    )
+
+
+def part(batch: Batch, start: int, stop: int) -> Batch:
+    ends = [0, *batch.target_lengths.cumsum(0).tolist()]
+    return Batch(
+        images_NCHW=batch.images_NCHW[start:stop],
+        targets=batch.targets[ends[start] : ends[stop]],
+        target_lengths=batch.target_lengths[start:stop],
+    )
+
+
+def plain_gradient(batch: Batch) -> torch.Tensor:
+    """The gradient of the mean loss, written as plainly as can be."""
+    network = seeded(TINY, 7, seed=0).train()
+    with frozen_batch_norm(network):
+        logits_NTV = network(batch.images_NCHW)
+        ctc_loss(logits_NTV, batch.targets, batch.target_lengths).mean().backward()
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+class Capture(torch.optim.SGD):
+    """Keeps the gradient that a step would have applied."""
+
+    def __init__(self, parameters: list[torch.nn.Parameter]) -> None:
+        super().__init__(parameters, lr=0.0)
+        self.seen = torch.empty(0)
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        self.seen = torch.cat([p.grad.flatten().clone() for p in self.param_groups[0]["params"]])
+
+
+def one_rank(rank: int, shares: list[tuple[int, int]], folder: str) -> None:
+    store = dist.FileStore(f"{folder}/store", len(shares))
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=len(shares))
+    torch.set_num_threads(1)
+    network = seeded(TINY, 7, seed=0)
+    learner = Learner(
+        torch.nn.parallel.DistributedDataParallel(network),
+        network,
+        OptimizerConfig(clip_norm=1e9),
+        precision="fp32",
+        world_size=len(shares),
+    )
+    learner.optimizer = capture = Capture(list(network.parameters()))
+    batch = random_batch(11, seed=4)
+    start, stop = shares[rank]
+    network.train()
+    with frozen_batch_norm(network):
+        # `step` turns training mode on again, batch norm included; frozen statistics are what is compared.
+        learner.model.train = lambda mode=True: learner.model  # type: ignore[method-assign, assignment]
+        if stop > start:
+            learner.step(part(batch, start, stop), global_count=11, progress=0.5)
+        else:
+            learner.idle_step(random_batch(1, seed=9), progress=0.5)
+    torch.save(capture.seen, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    "shares", [[(0, 11)], [(0, 6), (6, 11)], [(0, 10), (10, 11)], [(0, 11), (11, 11)]], ids=str
+)
+def test_workers_with_any_shares_give_the_gradient_of_the_global_batch(
+    shares: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    mp.start_processes(one_rank, args=(shares, str(tmp_path)), nprocs=len(shares), start_method="spawn")
+    expected = plain_gradient(random_batch(11, seed=4))
+    for rank in range(len(shares)):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adadelta"])
+def test_a_few_images_are_learnt_by_heart(kind: str) -> None:
+    network = seeded(SMALL, 7, seed=0)
+    rate = 3e-3 if kind == "adamw" else 1.0
+    config = OptimizerConfig(kind=kind, learning_rate=rate, warmup=0.1, ema_decay=0.0)
+    learner = Learner(network, network, config, precision="fp32")
+    batch = random_batch(8, seed=1)
+    losses = [float(learner.step(batch, global_count=8, progress=i / 80).loss_sum) / 8 for i in range(80)]
+    assert losses[-1] < 0.1 < losses[0]
+
+
+def test_a_restored_learner_goes_on_exactly() -> None:
+    def fresh() -> Learner:
+        network = seeded(TINY, 7, seed=0)
+        return Learner(network, network, OptimizerConfig(), precision="fp32")
+
+    batches = [random_batch(4, seed=i) for i in range(6)]
+    straight = fresh()
+    for i, batch in enumerate(batches):
+        straight.step(batch, global_count=4, progress=i / 6)
+    first, second = fresh(), fresh()
+    for i, batch in enumerate(batches[:3]):
+        first.step(batch, global_count=4, progress=i / 6)
+    second.restore(first.state())
+    for i, batch in enumerate(batches[3:], start=3):
+        second.step(batch, global_count=4, progress=i / 6)
+    assert second.steps == straight.steps == 6
+    for name, tensor in straight.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name])
+        assert torch.equal(straight.averaged[name], second.averaged[name])
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied() -> None:
+    network = seeded(TINY, 7, seed=0)
+    learner = Learner(network, network, OptimizerConfig(), precision="fp32")
+    before = [p.detach().clone() for p in network.parameters()]
+    impossible = random_batch(2, seed=0, width=32)
+    target = torch.ones(40, dtype=torch.int32)  # 40 characters don't fit 8 frames
+    batch = Batch(images_NCHW=impossible.images_NCHW, targets=target, target_lengths=torch.tensor([20, 20]))
+    outcome = learner.step(batch, global_count=2, progress=0.5)
+    assert math.isinf(float(outcome.loss_sum))
+    assert not outcome.applied
+    assert learner.steps == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_idle_steps_leave_batch_norm_statistics_alone() -> None:
+    network = seeded(TINY, 7, seed=0)
+    learner = Learner(network, network, OptimizerConfig(), precision="fp32")
+    norms = {n: t.clone() for n, t in network.state_dict().items() if "running" in n or "tracked" in n}
+    learner.idle_step(random_batch(2, seed=0), progress=0.5)
+    assert norms
+    assert all(torch.equal(t, network.state_dict()[n]) for n, t in norms.items())
+
+
+@given(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 1))
+def test_the_rate_climbs_to_its_peak_and_ends_at_its_final_share(
+    progress: float, warmup: float, final: float
+) -> None:
+    config = OptimizerConfig(learning_rate=2.0, warmup=warmup, final=final)
+    assert 0 <= config.rate(progress) <= 2.0
+    assert config.rate(warmup) == pytest.approx(2.0)
+    assert config.rate(1.0) == pytest.approx(2.0 * final)
+
+
+def test_averaged_weights_follow_the_weights() -> None:
+    network = seeded(TINY, 7, seed=0)
+    learner = Learner(network, network, OptimizerConfig(ema_decay=0.5, learning_rate=1e-2), precision="fp32")
+    expected = {n: t.clone() for n, t in network.state_dict().items() if t.is_floating_point()}
+    for i in range(5):
+        learner.step(random_batch(4, seed=i), global_count=4, progress=0.5)
+        decay = min(0.5, (2 + i) / (11 + i))
+        for name, tensor in network.state_dict().items():
+            if name in expected:
+                expected[name] = decay * expected[name] + (1 - decay) * tensor
+    for name, tensor in expected.items():
+        assert torch.allclose(learner.averaged[name], tensor, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"warmup": 1.0}, {"ema_decay": 1.0}])
+def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ModelConfigError):
+        OptimizerConfig(**change)  # type: ignore[arg-type]

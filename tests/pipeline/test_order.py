@@ -1,0 +1,71 @@
+"""The order of the data: a permutation an epoch, and a position that survives any split over workers."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.order import Position, plan_windows
+
+ROWS = st.lists(st.integers(0, 50), min_size=1, max_size=30).filter(lambda rows: sum(rows) > 0)
+PACKS = st.dictionaries(st.integers(0, 8), st.integers(1, 6), max_size=9)
+
+
+@given(ROWS, st.integers(1, 500), st.integers(1, 120), st.integers(0, 5))
+def test_each_epoch_holds_every_usable_shard_once(rows: list[int], images: int, size: int, seed: int) -> None:
+    windows = plan_windows(rows, images=images, window_rows=size, seed=seed)
+    usable = [s for s, count in enumerate(rows) if count]
+    assert [w.index for w in windows] == list(range(len(windows)))
+    last = windows[-1].epoch
+    for epoch in range(last + 1):
+        seen = [s for w in windows if w.epoch == epoch for s in w.shards]
+        assert len(seen) == len(set(seen))
+        assert set(seen) <= set(usable)
+        if epoch < last:
+            assert sorted(seen) == usable
+    planned = sum(rows[s] for w in windows for s in w.shards)
+    assert planned >= images
+    assert planned - sum(rows[s] for s in windows[-1].shards) < images
+
+
+def test_epochs_and_seeds_give_other_orders() -> None:
+    def order(seed: int, epoch: int) -> list[tuple[int, ...]]:
+        windows = plan_windows([10] * 40, images=800, window_rows=10, seed=seed)
+        return [w.shards for w in windows if w.epoch == epoch]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_a_data_set_without_usable_rows_has_no_order() -> None:
+    with pytest.raises(ValueError, match="no usable row"):
+        plan_windows([0, 0], images=1, window_rows=1, seed=0)
+
+
+@given(PACKS, st.integers(1, 4), st.data())
+def test_merging_the_ranks_positions_loses_and_repeats_nothing(
+    packs: dict[int, int], ranks: int, data: st.DataObject
+) -> None:
+    everything = [(w, p) for w, count in packs.items() for p in range(count)]
+    consumed = data.draw(st.sets(st.sampled_from(everything))) if everything else set()
+    positions = [Position() for _ in range(ranks)]
+    for window, pack in sorted(consumed):
+        data.draw(st.sampled_from(positions)).consume(window, pack, packs[window])
+    stored = [Position.from_dict(json.loads(json.dumps(p.to_dict()))) for p in positions]
+    merged = Position.merge(stored)
+    for window, pack in everything:
+        assert merged.is_consumed(window, pack) == ((window, pack) in consumed)
+    for window, count in packs.items():
+        assert merged.is_complete(window) == all((window, p) in consumed for p in range(count))
+    assert Position.merge([merged]) == merged
+
+
+def test_a_pack_that_comes_twice_is_an_error() -> None:
+    position = Position(through=2)
+    position.consume(2, 0, 3)
+    with pytest.raises(ValueError, match="came twice"):
+        position.consume(2, 0, 3)
+    with pytest.raises(ValueError, match="came twice"):
+        position.consume(1, 0, 3)
