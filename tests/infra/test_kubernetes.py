@@ -58,12 +58,18 @@ def test_every_manifest_keeps_the_rules(overlay: Path) -> None:
     assert complaints(render(overlay)) == []
 
 
+@functools.cache
+def validator(shared: Path, kind: str) -> jsonschema.Draft7Validator:
+    """KubeRay's schema of a kind; that it is a sound schema is taken for granted, for checking takes long."""
+    schema = json.loads((shared / f"schemas/kuberay/{kind}.v1.schema.json").read_text())
+    return jsonschema.Draft7Validator(schema)
+
+
 def test_every_ray_object_fits_its_schema(overlay: Path, shared: Path) -> None:
     checked = 0
     for obj in render(overlay):
-        schema = shared / f"schemas/kuberay/{obj['kind']}.v1.schema.json"
-        if schema.is_file():
-            jsonschema.validate(obj, json.loads(schema.read_text()))
+        if obj["apiVersion"] == "ray.io/v1":
+            validator(shared, obj["kind"]).validate(obj)
             checked += 1
     assert checked >= 3
 
@@ -184,9 +190,8 @@ def test_a_misspelt_field_is_caught_by_the_schema(mistake: tuple[str, ...], shar
     for step in mistake[:-1]:
         node = node[step]
     node[mistake[-1]] = "x"
-    schema = json.loads((shared / "schemas/kuberay/RayCluster.v1.schema.json").read_text())
     with pytest.raises(jsonschema.ValidationError, match=mistake[-1]):
-        jsonschema.validate(cluster, schema)
+        validator(shared, "RayCluster").validate(cluster)
 
 
 @pytest.mark.parametrize(
