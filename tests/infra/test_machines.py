@@ -84,7 +84,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     units[0].write_text(units[0].read_text().replace("RestartSec=10min", "RestartSec=10mni"))
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
-    assert "RestartSec" in done.stderr
+    assert "10mni" in done.stderr
 
 
 def shell_command(line: str) -> list[str]:
