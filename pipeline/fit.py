@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ray.train
@@ -15,12 +15,33 @@ from pipeline.dataset import UnevenSplit, training_feed
 from pipeline.manifest import Manifest
 from pipeline.order import Position, plan_windows
 from pipeline.packing import Packer
-from pipeline.runs import CheckpointFiles, Finished, claim, finished, latest_position, mark_finished
-from pipeline.storage import join, resolve
-from pipeline.tracking import Tracker
+from pipeline.runs import CheckpointFiles, claim, finished, latest_position, mark_finished
+from pipeline.storage import absolute, join, resolve
+from pipeline.tracking import DataInput, Tracker
 from pipeline.tracking_callback import TrackingCallback
 from pipeline.train_config import TrainConfig
 from pipeline.worker import WorkerConfig, train_loop
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A run whose folder is claimed."""
+
+    config: TrainConfig
+    """With URIs that mean the same in every process."""
+    data: Manifest
+    held_out: Mapping[str, Manifest]
+    """By name of the validation set."""
+
+    @property
+    def inputs(self) -> list[DataInput]:
+        """The data sets, as the run in MLflow names them."""
+        sets = [("train", self.config.data, "training", self.data)]
+        sets += [(n, u, "validation", self.held_out[n]) for n, u in self.config.held_out.items()]
+        return [
+            DataInput(name=name, uri=uri, fingerprint=m.fingerprint, context=context, rows=m.rows)
+            for name, uri, context, m in sets
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,40 +57,69 @@ class FitResult:
     """The run was finished before, and nothing was trained now."""
 
 
+def plan_run(config: TrainConfig) -> Plan:
+    """Claims the run's folder; needs no Ray and starts nothing.
+
+    Raises:
+        ConfigError: The name belongs to a run on other data, or with another charset, network or order.
+        DataError, StorageError: The data isn't there.
+    """
+    config = replace(
+        config,
+        data=absolute(config.data),
+        validation=tuple(f"{name}={absolute(uri)}" for name, uri in config.held_out.items()),
+        output=absolute(config.output),
+    )
+    plan = Plan(
+        config=config,
+        data=Manifest.read(config.data),
+        held_out={name: Manifest.read(uri) for name, uri in config.held_out.items()},
+    )
+    claim(config.run_uri, _identity(plan))
+    return plan
+
+
 def fit(
-    config: TrainConfig, tracker: Tracker, provenance: Mapping[str, Any], show: Callable[[Facts], None]
+    plan: Plan, tracker: Tracker, provenance: Mapping[str, Any], show: Callable[[Facts], None]
 ) -> FitResult:
     """Trains, or goes on training, the run of this name. Ray must be connected.
 
     Args:
-        config: The run.
+        plan: The run.
         tracker: Opened; gets the run's points and pictures.
         provenance: Written into the bundle.
         show: Is told how far the run has come, now and then, from another thread.
 
     Raises:
-        ConfigError: The name belongs to a run on other data, or with another charset, network or order.
         DataError, StorageError: The data can't be used.
         ray.train.TrainingFailedError: A worker failed more often than `max_failures` allows.
     """
-    manifest = Manifest.read(config.data)
-    held_out = {name: (uri, Manifest.read(uri)) for name, uri in config.held_out.items()}
-    claim(config.run_uri, _identity(config, manifest, {name: m for name, (_, m) in held_out.items()}))
-    checked = audit(config.data, manifest, config.rules, join(config.run_uri, "audit"))
-    for name, (uri, held) in held_out.items():
-        audit(uri, held, config.rules, join(config.run_uri, "audit", name))
+    config = plan.config
+    checked = audit(config.data, plan.data, config.rules, join(config.run_uri, "audit"))
+    for name, uri in config.held_out.items():
+        audit(uri, plan.held_out[name], config.rules, join(config.run_uri, "audit", name))
     done = finished(config.run_uri)
-    if done is not None:
-        # What MLflow missed of the run, if anything.
-        tracker.log_points(CheckpointFiles.at(done.last_uri).history())
-        return _result(done, checked, resumed=True)
+    resumed = done is not None
+    if done is None:
+        result = _train(plan, checked, tracker, provenance, show)
+        best, metrics = max(result.best_checkpoints or (), key=lambda pair: float(pair[1][config.score]))
+        done = mark_finished(config.run_uri, best, metrics, last=result.checkpoint or best)
+    # Whatever MLflow missed on the way; what it has stays as it is.
+    tracker.log_points(CheckpointFiles.at(done.last_uri).history())
+    return FitResult(checkpoint_uri=done.checkpoint_uri, metrics=done.metrics, audit=checked, resumed=resumed)
+
+
+def _train(
+    plan: Plan, checked: Audit, tracker: Tracker, provenance: Mapping[str, Any], show: Callable[[Facts], None]
+) -> "ray.train.Result":
+    config = plan.config
     windows = plan_windows(
         checked.kept_per_shard, images=config.images, window_rows=config.window_rows, seed=config.seed
     )
-    packer = _packer(config, config.data, manifest)
+    packer = _packer(config, config.data, plan.data)
     worker = WorkerConfig(
         packer=packer,
-        held_out={name: _packer(config, uri, m) for name, (uri, m) in held_out.items()},
+        held_out={n: _packer(config, uri, plan.held_out[n]) for n, uri in config.held_out.items()},
         optimizer=config.optimizer,
         precision=config.precision,
         total_images=sum(checked.kept_per_shard[s] for w in windows for s in w.shards),
@@ -84,7 +134,7 @@ def fit(
         return training_feed(packer, windows, latest_position(config.run_uri) or Position())
 
     with open_board(show) as board:
-        result = TorchTrainer(
+        return TorchTrainer(
             train_loop,
             train_loop_config={"config": worker, "board": board},
             scaling_config=ray.train.ScalingConfig(
@@ -96,18 +146,14 @@ def fit(
             datasets={"train": feed},
             dataset_config=UnevenSplit(),
         ).fit()
-    best, metrics = max(result.best_checkpoints or (), key=lambda pair: float(pair[1][config.score]))
-    done = mark_finished(config.run_uri, best, metrics, last=result.checkpoint or best)
-    tracker.log_points(CheckpointFiles.at(done.last_uri).history())
-    return _result(done, checked, resumed=False)
 
 
-def _identity(config: TrainConfig, manifest: Manifest, held_out: Mapping[str, Manifest]) -> dict[str, object]:
+def _identity(plan: Plan) -> dict[str, object]:
     """All that a run's result depends on, and that a later start under its name must share."""
-    rules = config.rules
+    config, rules = plan.config, plan.config.rules
     return {
-        "data": manifest.fingerprint,
-        "validation": {name: m.fingerprint for name, m in held_out.items()},
+        "data": plan.data.fingerprint,
+        "validation": {name: manifest.fingerprint for name, manifest in plan.held_out.items()},
         "charset": rules.charset.fingerprint,
         "network": json.dumps(asdict(rules.network)),
         "preprocess": asdict(config.preprocess),
@@ -140,7 +186,3 @@ def _run_config(config: TrainConfig, tracker: Tracker) -> "ray.train.RunConfig":
         ),
         callbacks=[TrackingCallback(tracker.config)],  # type: ignore[list-item]  # Ray's stub names Tune's
     )
-
-
-def _result(done: Finished, checked: Audit, *, resumed: bool) -> FitResult:
-    return FitResult(checkpoint_uri=done.checkpoint_uri, metrics=done.metrics, audit=checked, resumed=resumed)

@@ -93,8 +93,15 @@ def register_bundle(
         )
         client.log_model_artifacts(model.model_id, str(directory))
         model = client.finalize_logged_model(model.model_id, "READY")
+        # A server wants the model itself as the source. In this process MLflow would look a models:/ URI, or
+        # a model without its run, up in the process's own store, whatever the client's is.
+        served = uri.startswith("http")
         version = client.create_model_version(
-            name, model.model_uri, run_id=run_id, tags=told, model_id=model.model_id
+            name,
+            model.model_uri if served else model.artifact_location,
+            run_id=run_id,
+            tags=told,
+            model_id=model.model_id if served or run_id else None,
         )
         return str(version.version)
 

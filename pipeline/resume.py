@@ -36,7 +36,9 @@ class Progress:
     skipped_steps: int = 0
     """Steps whose gradient wasn't finite and was not applied."""
     undecodable: int = 0
-    """Images that the shards promised and that couldn't be decoded, over all workers."""
+    """Images that the shards promised and that this rank couldn't decode."""
+    seconds: float = 0.0
+    """Spent on training, over all starts; looks at held-out words and checkpoints not counted."""
     position: Position = field(default_factory=Position)
     history: list[MetricPoint] = field(default_factory=list)
 
@@ -55,6 +57,7 @@ def write_shared(
         "images": progress.images,
         "skipped_steps": progress.skipped_steps,
         "undecodable": progress.undecodable,
+        "seconds": progress.seconds,
     }
     torch.save({"learner": state, "counters": counters}, directory / STATE)
     lines = [json.dumps([p.key, p.value, p.step, p.timestamp_ms]) for p in progress.history]

@@ -129,6 +129,7 @@ class Worker:
     def _log_interval(self) -> None:
         meter, self.meter = self.meter, Meter()
         elapsed = time.perf_counter() - meter.started
+        self.progress.seconds += elapsed
         loss_sum, images, wait_s = self._sums([meter.loss_sum, meter.images, meter.wait_s])
         rate = images / elapsed
         values = {
@@ -150,7 +151,8 @@ class Worker:
 
     def _save(self) -> None:
         """Looks at held-out words with the averaged weights, then reports it all as one checkpoint."""
-        started = time.perf_counter()
+        if self.meter.steps:
+            self._log_interval()
         rules = self.config.packer.rules
         shown = copy.deepcopy(self.network).eval()
         shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))
@@ -173,9 +175,13 @@ class Worker:
                 )
                 pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}
                 resume.write_shared(directory, self.learner.state(), self.progress, bundle, pictures)
-            reported = metrics(found) | {"images_seen": self.progress.images, "step": self.learner.steps}
+            reported = metrics(found) | {
+                "step": self.learner.steps,
+                "images_seen": self.progress.images,
+                "images_per_s": self.progress.images / max(self.progress.seconds, 1e-9),
+            }
             ray.train.report(reported, checkpoint=ray.train.Checkpoint.from_directory(directory))
-        self.meter.started += time.perf_counter() - started
+        self.meter = Meter()
 
     def _packs(self) -> Iterator[Pack]:
         feed = ray.train.get_dataset_shard("train")

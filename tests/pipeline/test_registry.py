@@ -20,6 +20,7 @@ from pipeline.errors import ModelNotFoundError, RegistryError
 from pipeline.mlflow_run import mlflow_client
 from pipeline.registry import ResolvedModel, bundle_directory, register_bundle, resolve_model, set_alias
 from pipeline.storage import join, write_atomic
+from pipeline.tracking import Tracker, TrackerConfig
 
 MakeBundle = Callable[[int], Path]
 
@@ -184,3 +185,23 @@ def test_a_recogniser_loads_from_the_registry_and_reads_as_from_its_folder(
     assert bundle_directory(f"models:/{name}@champion").is_dir()
     from_registry = Recognizer.load(f"models:/{name}@champion")([image])
     assert from_registry == Recognizer.load(make_bundle(1))([image])
+
+
+def test_a_store_is_used_that_only_the_call_names(
+    untrained_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
+    tracker = Tracker(TrackerConfig(tracking_uri=uri, experiment="crnn", run_name="maker"))
+    tracker.open_run()
+    run_id = tracker.run_id(deadline_s=60)
+    tracker.finish("FINISHED")
+    versions = [
+        register_bundle(untrained_bundle, f"m{i}", tracking_uri=uri, run_id=run)
+        for i, run in enumerate([None, run_id])
+    ]
+    assert versions == ["1", "1"]
+    found = [resolve_model(f"models:/m{i}/1", uri).digest for i in range(2)]
+    assert found == [Bundle.load(untrained_bundle).fingerprint] * 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "elsewhere"]

@@ -1,0 +1,70 @@
+"""Named training runs, whole configs each; flags only override."""
+
+from collections.abc import Callable
+
+from crnn.training import OptimizerConfig
+from pipeline.train_config import TrainConfig
+
+
+def paper() -> TrainConfig:
+    """The paper's: its network and ADADELTA on batches of 64 words as they are, case folded."""
+    return TrainConfig(
+        name="paper",
+        data="out/data/train",
+        validation=("held_out=out/data/validation",),
+        network="paper",
+        charset="alnum36",
+        optimizer=OptimizerConfig(
+            kind="adadelta", learning_rate=1.0, warmup=0.0, final=1.0, weight_decay=0.0, ema_decay=0.0
+        ),
+        pack_columns=6_400,
+        images=128_000_000,
+    )
+
+
+def default() -> TrainConfig:
+    """The paper's network with AdamW, warm-up and cosine, averaged weights, printable ASCII."""
+    return TrainConfig(
+        name="default",
+        data="out/data/train",
+        validation=("held_out=out/data/validation",),
+        images=10_000_000,
+    )
+
+
+def small() -> TrainConfig:
+    """A network of 1.25 million parameters for machines without a GPU, printable ASCII."""
+    return TrainConfig(
+        name="small",
+        data="out/data/train",
+        validation=("held_out=out/data/validation",),
+        network="small",
+        pack_columns=6_400,
+        images=1_000_000,
+        save_every=50_000,
+    )
+
+
+def demo() -> TrainConfig:
+    """A few minutes on two CPU cores: easy words, to see that everything works."""
+    return TrainConfig(
+        name="demo",
+        data="out/demo/data/train",
+        validation=("held_out=out/demo/data/validation",),
+        output="out/demo/runs",
+        network="small",
+        charset="alnum36",
+        optimizer=OptimizerConfig(learning_rate=2e-3, ema_decay=0.99),
+        pack_columns=3_200,
+        window_rows=4_096,
+        images=60_000,
+        log_every=10,
+        save_every=20_000,
+        keep=1,
+    )
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    recipe.__name__: recipe for recipe in (default, small, paper, demo)
+}
+"""By name, as the command line takes them."""

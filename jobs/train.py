@@ -1,0 +1,123 @@
+"""Training: a recipe, its data sets, a run that goes on where it stopped, a registered model at the end.
+
+python jobs/train.py small --data s3://bucket/synth/train --validation held_out=s3://bucket/synth/validation
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from jobs.cli import Progress, cell, parse_recipe, table
+from jobs.recipes import RECIPES
+from jobs.runtime import connect_ray, run_job
+from pipeline import provenance
+from pipeline.board import Facts
+from pipeline.fit import FitResult, Plan, fit, plan_run
+from pipeline.registry import register_bundle
+from pipeline.resume import BUNDLE
+from pipeline.storage import join, local_copy
+from pipeline.tracking import Tracker, TrackerConfig, flatten, resolve_tracking_uri
+from pipeline.train_config import TrainConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the job; the exit code says how it ended."""
+    return run_job(lambda: run(parse_recipe(RECIPES, argv, "jobs/train.py")))
+
+
+def run(config: TrainConfig) -> None:
+    """Trains, registers the best bundle, and says how good it is."""
+    plan, came_from = plan_run(config), provenance.collect()
+    tracker = Tracker(
+        TrackerConfig(
+            tracking_uri=resolve_tracking_uri(config.tracking),
+            experiment=config.experiment,
+            run_name=config.name,
+        )
+    )
+    tracker.open_run(params=flatten(asdict(plan.config)), tags=came_from.tags(), inputs=plan.inputs)
+    line = Line()
+    try:
+        with connect_ray():
+            done = fit(plan, tracker, came_from.as_dict(), line.show)
+        version = register(plan, tracker, done)
+    except BaseException as error:
+        tracker.finish("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    finally:
+        line.close()
+    tracker.finish("FINISHED")
+    print(tell(plan, done, version))
+
+
+class Line:
+    """The live line of a training run."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def show(self, facts: Facts) -> None:
+        """Renews the line."""
+        if self._progress is None:
+            self._progress = Progress(int(facts["total"]), "images", start=int(facts["images"]))
+        self._progress.update(
+            int(facts["images"]),
+            step=int(facts["step"]),
+            loss=round(facts["loss"], 3),
+            data_wait=f"{facts['data_wait']:.0%}",
+            accuracy=f"{facts['accuracy']:.1%}",
+        )
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._progress is not None:
+            self._progress.close()
+
+
+def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
+    """Makes the best bundle a version of the registered model; returns the version."""
+    config = plan.config
+    if config.register_as is None:
+        return None
+    with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as directory:
+        return register_bundle(
+            directory,
+            config.register_as,
+            tracking_uri=config.tracking,
+            run_id=tracker.run_id(deadline_s=30.0),
+            experiment=config.experiment,
+            metrics=done.metrics,
+        )
+
+
+def tell(plan: Plan, done: FitResult, version: str | None) -> str:
+    """What became of the run, for a person."""
+    config, metrics = plan.config, done.metrics
+    rows = [
+        (
+            name,
+            plan.held_out[name].rows,
+            *(metrics[f"validation/{name}/{key}"] for key in ("word_accuracy", "cer")),
+        )
+        for name in config.held_out
+    ]
+    rejected = ", ".join(f"{cell(count)} {reason}" for reason, count in done.audit.rejected.items())
+    facts = [
+        ("run", f"{config.name}{' (was finished before)' if done.resumed else ''}"),
+        (
+            "rows",
+            f"{cell(done.audit.read)} read, {cell(done.audit.kept)} kept, {rejected or 'none rejected'}",
+        ),
+        ("rejects", join(config.run_uri, "audit", "rejects.parquet") if rejected else "none"),
+        ("padding", f"{done.audit.padding_share:.1%} of the pixels"),
+        ("images seen", cell(int(metrics["images_seen"]))),
+        ("images/s", cell(metrics["images_per_s"])),
+        ("bundle", join(done.checkpoint_uri, BUNDLE)),
+        ("registered", f"models:/{config.register_as}/{version}" if version else "no"),
+    ]
+    width = max(len(name) for name, _ in facts)
+    told = [f"{name.ljust(width)}  {value}" for name, value in facts]
+    return "\n".join([table(("held-out words", "rows", "word accuracy", "CER"), rows), "", *told])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
