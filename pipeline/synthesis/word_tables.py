@@ -124,7 +124,7 @@ def _dictionary(packages: Sequence[Package]) -> tuple[str, list[str]]:
 
 
 def _table(
-    source: str, entries: Iterable[tuple[str, float]], characters: str, *, numbers: bool = False
+    source: str, entries: Iterable[tuple[str, float]], characters: str, *, own: bool = False
 ) -> WordTable:
     """A table of what can be drawn; a word that comes again adds its weight."""
     allowed = set(characters)
@@ -135,10 +135,12 @@ def _table(
         read += 1
         if not word or len(word) > LONGEST:
             rejected["length"] += 1
-        elif not numbers and not any(c.isalpha() for c in word):
+        elif not own and not any(c.isalpha() for c in word):
             rejected["no letters"] += 1  # numbers are made, in all their forms
         elif not allowed.issuperset(word):
             rejected["characters"] += 1
+        elif not own and word.endswith("'s"):
+            rejected["possessives"] += 1  # a third of Debian's lists; words with punctuation are made, too
         else:
             if word in weights:
                 rejected["twice"] += 1
@@ -170,7 +172,7 @@ def _own(uri: str, characters: str) -> WordTable:
                 "above 0."
             )
         entries.append((word.strip(), value))
-    table = _table("the user's list", entries, characters, numbers=True)
+    table = _table("the user's list", entries, characters, own=True)
     if not table.weights:
         told = f"has {len(entries)} words, none of them drawable: {table.rejected}" if entries else "is empty"
         raise ConfigError(f"The word list {uri} {told}. Give a list with a word a line.")
