@@ -9,9 +9,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from crnn.batching import plan_packs, stack
-from crnn.calibration import Calibration
 from crnn.charset import Charset
-from crnn.decode import best_path
 from crnn.errors import ImageRejectedError
 from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon, fold_classes
 from crnn.metrics import PROTOCOLS, Protocol
@@ -188,7 +186,6 @@ class Reader:
     def __init__(self, recognizer: Recognizer, protocol: Protocol, lexicons: Mapping[str, str]) -> None:
         own = recognizer.bundle.charset
         self._recognizer, self._protocol = recognizer, protocol
-        self._calibration = Calibration.from_dict(recognizer.bundle.calibration)
         self._charset = own
         if protocol.characters is not None:
             self._charset = Charset(characters=protocol.characters, fold_case=protocol.fold_case)
@@ -223,9 +220,7 @@ class Reader:
         aside = 0.0
         for members in plan_packs([line.shape[1] for line in lines], self._recognizer.max_columns):
             log_probs_NTV = self._recognizer.log_probs(stack(lines[i] for i in members))
-            hypotheses = best_path(log_probs_NTV, self._recognizer.bundle.charset)
-            if self._calibration is not None:
-                hypotheses = self._calibration.apply(hypotheses)
+            hypotheses = self._recognizer.best_texts(log_probs_NTV)
             paused = time.perf_counter()
             numbers = [readable[i] for i in members]
             found = self._with_lexicons(log_probs_NTV, [words[i] for i in numbers], own)

@@ -48,6 +48,8 @@ class Face:
     """What it is made for."""
     split: Split
     """Of its design."""
+    unicase: bool
+    """Its small letters are drawn as capitals: what it writes must be upper-cased first."""
     file: str
     """Name of the file, with #n for the n-th font of a collection."""
     sha256: str
