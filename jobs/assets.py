@@ -51,6 +51,7 @@ def _facts(assets: Assets) -> list[tuple[str, int]]:
     facts += [("  for validation", len(held)), ("characters", len(assets.characters))]
     facts.append(("excluded", sum(record["exclusions"].values())))
     facts += [(f"  {reason}", count) for reason, count in record["exclusions"].items()]
+    facts.append(("glyphs of signs left out", record["signs_left_out"]))
     facts.append(("words", assets.words.num_rows))
     facts += [(f"  {name}", told["kept"]) for name, told in record["words"].items()]
     facts.append(("surfaces", len(assets.textures)))

@@ -130,6 +130,7 @@ def build_assets(
         "packages": {package.name: package.version for package in packages},
         "faces": [asdict(face) for face in atlas.faces],
         "exclusions": dict(sorted(Counter(exclusion.reason for exclusion in exclusions).items())),
+        "signs_left_out": atlas.signs_left_out,
         "textures": {"formulas": config.textures, "photographs": photographs},
         "words": {
             name: {

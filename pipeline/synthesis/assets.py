@@ -27,6 +27,7 @@ WORDS = "words.arrow"
 
 Kind = Literal["sign", "text", "display", "handwriting"]
 """sign: sans serif; text: with serifs, or as typewritten; display: drawn to be noticed."""
+Case = Literal["both", "upper", "lower"]
 ORDINARY: tuple[Kind, ...] = ("sign", "text")
 
 Bytes = npt.NDArray[np.uint8]
@@ -48,8 +49,9 @@ class Face:
     """What it is made for."""
     split: Split
     """Of its design."""
-    unicase: bool
-    """Its small letters are drawn as capitals: what it writes must be upper-cased first."""
+    case: Case
+    """upper: its small letters are drawn as capitals, so what it writes must be upper-cased first; lower: the
+    other way round; both: as is."""
     file: str
     """Name of the file, with #n for the n-th font of a collection."""
     sha256: str
@@ -109,14 +111,15 @@ class Assets:
         try:
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
             words = pa.ipc.open_file(pa.memory_map(str(folder / WORDS))).read_all()
-        except (OSError, ValueError, pa.ArrowException) as error:
+            faces = tuple(Face(**face) for face in record["faces"])
+        except (OSError, ValueError, TypeError, pa.ArrowException) as error:
             raise DataError(f"{uri} is damaged ({error}). Make the assets again.") from error
         return cls(
             uri=absolute(uri),
             fingerprint=record["fingerprint"],
             characters=record["characters"],
             cap_height=record["cap_height"],
-            faces=tuple(Face(**face) for face in record["faces"]),
+            faces=faces,
             words=words,
             record=record,
             **arrays,

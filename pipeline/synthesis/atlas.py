@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from pipeline.errors import ConfigError
 from pipeline.synthesis.assets import ORDINARY, Bytes, Face, Ints, Kind
+from pipeline.synthesis.cases import find_cases
 from pipeline.synthesis.designs import group_designs
 from pipeline.synthesis.face_reader import Exclusion, RawFace
 from pipeline.synthesis.legibility import legibility
-from pipeline.synthesis.shapes import Shapes, face_shapes, judged
+from pipeline.synthesis.shapes import face_shapes, judged
+from pipeline.synthesis.signs import odd_signs
 from pipeline.synthesis.split import Split, rank_of, split_of
 
 LEGIBLE, LEGIBLE_HANDWRITING = 0.6, 0.3
@@ -20,9 +22,6 @@ LEGIBLE, LEGIBLE_HANDWRITING = 0.6, 0.3
 runes and mazes. Handwriting differs from print and is read by people all the same."""
 PLAIN = 0.9
 """Share below which a face is for display, whatever it says of itself."""
-_UNICASE_LETTERS = "abdeghmnqr"
-"""Whose capitals are drawn otherwise in every ordinary face."""
-_UNICASE_COSINE = 0.97
 _NAMES: tuple[tuple[Kind, str], ...] = (
     ("handwriting", r"script|hand(?!el)|cursiv|brush|calligra|chancery|schreib"),
     ("text", r"serif(?<!sans serif)|roman|mono|typewriter|courier|slab|antiqua|times"),
@@ -39,6 +38,8 @@ class Atlas:
     index: Ints
     kerning: npt.NDArray[np.int8]
     exclusions: tuple[Exclusion, ...]
+    signs_left_out: int
+    """Glyphs of signs that the kept faces have, and that aren't used."""
 
 
 def build_atlas(raw: Sequence[RawFace], characters: str, per_design: int) -> Atlas:
@@ -56,9 +57,8 @@ def build_atlas(raw: Sequence[RawFace], characters: str, per_design: int) -> Atl
     single = _without_twins(raw, exclusions)
     indices = judged(characters)
     compared = "".join(characters[i] for i in indices)
-    shapes = [face_shapes(face, indices) for face in single]
-    stacked = np.stack(shapes) if shapes else np.zeros((0, 1, 1), np.float32)
-    scores = legibility(stacked, compared, [face.family for face in single])
+    shapes = np.stack([face_shapes(face, indices) for face in single])
+    scores = legibility(shapes, compared, [face.family for face in single])
     kinds = [_kind(face, score) for face, score in zip(single, scores, strict=True)]
     legible = []
     for i, face in enumerate(single):
@@ -68,9 +68,10 @@ def build_atlas(raw: Sequence[RawFace], characters: str, per_design: int) -> Atl
         else:
             detail = f"{scores[i]:.0%} of its letters and digits are recognised"
             exclusions.append(Exclusion(name=face.name, reason="not legible", detail=detail))
-    designs = group_designs(stacked[legible], [single[i].family for i in legible])
+    designs = group_designs(shapes[legible], [single[i].family for i in legible])
     design_of = dict(zip(legible, designs, strict=True))
     kept = _spread(single, design_of, per_design, exclusions)
+    cases = dict(zip(kept, find_cases(shapes[kept], compared), strict=True))
     splits = _splits({design_of[i]: kinds[i] for i in kept})
     faces = tuple(
         Face(
@@ -79,7 +80,7 @@ def build_atlas(raw: Sequence[RawFace], characters: str, per_design: int) -> Atl
             design=design_of[i],
             kind=kinds[i],
             split=splits[design_of[i]],
-            unicase=_unicase(shapes[i], compared),
+            case=cases[i],
             file=single[i].name.partition("/")[2],
             sha256=single[i].sha256,
             package=single[i].file.package,
@@ -88,9 +89,21 @@ def build_atlas(raw: Sequence[RawFace], characters: str, per_design: int) -> Atl
         )
         for i in kept
     )
-    glyphs, index = _pack([single[i] for i in kept], kinds=[kinds[i] for i in kept], characters=characters)
-    kerning = np.stack([single[i].kerning for i in kept])
-    return Atlas(faces=faces, glyphs=glyphs, index=index, kerning=kerning, exclusions=tuple(exclusions))
+    chosen = [single[i] for i in kept]
+    left_out = odd_signs(chosen, [face.kind in ORDINARY for face in faces], characters)
+    signs = [i for i, c in enumerate(characters) if not c.isalnum()]
+    # The signs of display faces are jokes as often as not.
+    left_out[np.ix_([face.kind == "display" for face in faces], signs)] = True
+    there = sum(int(face.boxes[:, 6].sum()) for face in chosen)
+    glyphs, index = _pack(chosen, left_out)
+    return Atlas(
+        faces=faces,
+        glyphs=glyphs,
+        index=index,
+        kerning=np.stack([face.kerning for face in chosen]),
+        exclusions=tuple(exclusions),
+        signs_left_out=there - int(index[:, :, 6].sum()),
+    )
 
 
 def _without_twins(raw: Sequence[RawFace], exclusions: list[Exclusion]) -> list[RawFace]:
@@ -113,17 +126,6 @@ def _kind(face: RawFace, score: float) -> Kind:
         return "display"
     serifs = 2 <= face.panose[1] <= 10 and face.panose[0] == 2
     return "text" if named == "text" or serifs or face.monospaced else "sign"
-
-
-def _unicase(shape: Shapes, characters: str) -> bool:
-    """Whether small letters are drawn as capitals."""
-    pairs = [
-        (characters.index(c), characters.index(c.upper()))
-        for c in _UNICASE_LETTERS
-        if c in characters and c.upper() in characters
-    ]
-    same = [float(shape[small] @ shape[large]) >= _UNICASE_COSINE for small, large in pairs]
-    return bool(same) and sum(same) * 2 >= len(same)
 
 
 def _spread(
@@ -165,18 +167,22 @@ def _splits(kinds: dict[str, Kind]) -> dict[str, Split]:
     return splits
 
 
-def _pack(faces: Sequence[RawFace], *, kinds: Sequence[Kind], characters: str) -> tuple[Bytes, Ints]:
-    signs = [i for i, c in enumerate(characters) if not c.isalnum()]
+def _pack(faces: Sequence[RawFace], left_out: npt.NDArray[np.bool_]) -> tuple[Bytes, Ints]:
+    """All glyphs but those that are left out, and F × C × 7 of where each is."""
     index = np.stack([face.boxes for face in faces])
-    offset = 0
-    for boxes, face, kind in zip(index, faces, kinds, strict=True):
-        boxes[:, 0] = (boxes[:, 0] + offset) * boxes[:, 6]
-        offset += len(face.glyphs)
-        if kind == "display":  # whose signs are jokes as often as not
-            boxes[signs] = 0
-    if offset > np.iinfo(np.int32).max:
+    index[left_out] = 0
+    present = index[:, :, 6] == 1
+    sizes = np.where(present, index[:, :, 1].astype(np.int64) * index[:, :, 2], 0)
+    ends = np.cumsum(sizes).reshape(sizes.shape)
+    if ends[-1, -1] > np.iinfo(np.int32).max:
         raise ConfigError(
-            f"{len(faces)} faces with {len(characters)} characters take {offset / 1e9:.1f} GB, more than an "
-            "index can hold. Ask for fewer characters, or fewer faces of a design (--per-design)."
+            f"{len(faces)} faces with {index.shape[1]} characters take {ends[-1, -1] / 1e9:.1f} GB, more "
+            "than an index can hold. Ask for fewer characters, or fewer faces of a design (--per-design)."
         )
-    return np.concatenate([face.glyphs for face in faces]), index
+    glyphs = [
+        face.bitmap(int(i)).ravel()
+        for face, held in zip(faces, present, strict=True)
+        for i in np.flatnonzero(held)
+    ]
+    index[:, :, 0] = np.where(present, ends - sizes, 0)
+    return np.concatenate(glyphs), index

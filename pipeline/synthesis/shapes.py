@@ -32,10 +32,11 @@ def judged(characters: str) -> list[int]:
 
 def face_shapes(face: RawFace, indices: list[int]) -> Shapes:
     """J × D: the face's glyphs, each a vector of length 1."""
-    return np.stack([_comparable(face.bitmap(i)) for i in indices])
+    return np.stack([comparable(face.bitmap(i)) for i in indices])
 
 
-def _comparable(bitmap: Bytes) -> Shapes:
+def comparable(bitmap: Bytes) -> Shapes:
+    """D numbers, a vector of length 1, whatever the bitmap's size and the weight of its strokes."""
     height, width = bitmap.shape
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
