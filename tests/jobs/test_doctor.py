@@ -1,5 +1,6 @@
-"""The doctor on a good place and on broken ones: each fault named, with what to do, and nothing else blamed."""
+"""The doctor on a good place and on broken ones: each fault named, with what to do, nothing else blamed."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -31,13 +32,16 @@ def wrong(output: str) -> dict[str, str]:
 
 
 @contextmanager
-def between(target: str, dropped: str = "", added: Mapping[str, str] | None = None) -> Iterator[str]:
+def between(target: str, lost: str = "", added: Mapping[str, str] | None = None) -> Iterator[str]:
     """The address of a server that hands requests on to another, with a header less or more."""
+    dropped = {"host", "connection", "expect", lost.lower()}
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def hand_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", dropped.lower())}
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
             request = urllib.request.Request(
                 target + self.path, body or None, {**headers, **(added or {})}, method=self.command
             )
@@ -81,7 +85,7 @@ def test_a_good_place_is_called_good(
     assert wrong(told) == {}
     assert code == ExitCode.OK
     assert "refuses to create what is there, deletes" in told
-    assert "a server with 1 experiments" in told or "a server with" in told
+    assert "a server with" in told
 
 
 def test_a_store_that_ignores_conditions_is_found_out(
@@ -91,8 +95,10 @@ def test_a_store_that_ignores_conditions_is_found_out(
     capsys: pytest.CaptureFixture[str],
     local: list[str],
 ) -> None:
-    with between(s3_server.url, dropped="If-None-Match") as address:
+    with between(s3_server.url, lost="If-None-Match") as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")  # no chunked bodies to relay
+        monkeypatch.setenv("STORAGE_PATIENCE_S", "10")
         assert main([*local, "--output", s3_bucket]) == ExitCode.FAILED
     found = wrong(capsys.readouterr().out)
     assert found.keys() == {"storage"}
@@ -159,7 +165,7 @@ def test_a_guarded_cluster_is_good_for_those_who_have_its_token(
 def test_each_node_is_asked_from_inside(guarded: RayCluster, local: list[str]) -> None:
     done = doctor(guarded, [*local, "--address", f"127.0.0.1:{guarded.port}"], {})
     assert done.returncode == ExitCode.OK, done.stdout + done.stderr
-    assert "ok     node 127.0.0.1: Python 3" in done.stdout
+    assert re.search(r"ok +node [\d.]+: Python 3", done.stdout)
     assert "2 CPUs, 0 GPUs" in done.stdout
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.checks.machine import (
     check_disk,
@@ -48,6 +49,7 @@ def test_a_rate_is_measured_in_whole_training_steps_and_half_of_the_expected_is_
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_seen_and_trains() -> None:
     from pipeline.checks.machine import check_gpu
 
