@@ -10,13 +10,14 @@ KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") |
 STAMP := .venv/ready-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo ui
+.PHONY: help setup test lint demo ui cluster-test
 .SILENT:
 
 help:
 	echo "make demo   synthesize, train, evaluate, register and transcribe, start to end"
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
+	echo "make cluster-test  hosts in network namespaces: nodes killed, links cut, a head restarted; as root"
 	echo "make lint   style, types and layers only"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 
@@ -35,6 +36,9 @@ lint: $(STAMP)
 
 test: lint
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest
+
+cluster-test: $(STAMP)
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster
 
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py

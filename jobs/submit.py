@@ -30,6 +30,8 @@ class SubmitConfig:
     """Folder whose code the job runs with, such as '.'; what the cluster's image has installed otherwise."""
     grace_s: float = 120.0
     """Seconds that the job gets to end in order when this is ended by Ctrl-C or SIGTERM."""
+    patience_s: float = 120.0
+    """Seconds to put up with a head that doesn't answer, once the job is on."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,98}[a-z0-9])?", self.name):
@@ -50,7 +52,7 @@ def split(argv: Sequence[str]) -> tuple[SubmitConfig, list[str]]:
 def run(config: SubmitConfig, entry: Sequence[str]) -> int:
     """Hands the command over, shows its log, waits, and ends it where this is ended first."""
     check_entry(entry, os.environ)
-    submission = Submission(config.address, config.name)
+    submission = Submission(config.address, config.name, patience_s=config.patience_s)
     attempt = submission.start(entry, config.working_dir)
     log.info("On the cluster as %s", attempt)
     try:

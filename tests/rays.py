@@ -69,6 +69,14 @@ class RayCluster:
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
         return kept | token | {"PYTHONPATH": str(ROOT)}
 
+    def hosting(self, title: str) -> list[Host]:
+        """The nodes on which a process with this in its name runs."""
+        found = []
+        for host in (self.host, *self.workers):
+            if any(title in command for command in processes(host).values()):
+                found.append(host)
+        return found
+
     def start(self, num_cpus: int = 2) -> None:
         """Starts the head, and waits until jobs can be handed to it."""
         flags = [
@@ -132,7 +140,7 @@ class RayCluster:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> "subprocess.Popen[str]":
         """Hands a job over as a person or a scheduler does, in a process of its own."""
-        flags = [f"--address={self.address}", f"--name={name}", "--grace-s=30"]
+        flags = [f"--address={self.address}", f"--name={name}", "--grace-s=30", "--patience-s=15"]
         flags += [f"--working-dir={working_dir}"] if working_dir else []
         return subprocess.Popen(
             [*self.host.prefix, sys.executable, str(ROOT / "jobs/submit.py"), *flags, "--", *entry],
@@ -154,12 +162,20 @@ def kill(host: Host) -> None:
     """Kills a node with all its processes, drivers and orphans too, without warning."""
     if host.process is None:
         return
-    marker = f"\0{MARKER}={host.name}\0".encode()
     for _ in range(2):  # some may just be starting
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if marker in b"\0" + (folder / "environ").read_bytes():
-                    os.kill(int(folder.name), signal.SIGKILL)
+        for pid in processes(host):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
     host.process.wait()
     host.process = None
+
+
+def processes(host: Host) -> dict[int, str]:
+    """Command lines of a node's processes, drivers and orphans too, by their ids."""
+    marker, found = f"\0{MARKER}={host.name}\0".encode(), {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if marker in b"\0" + (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+    return found

@@ -129,10 +129,14 @@ class QuietHandler(MotoRequestHandler):
 
 
 def serve() -> None:
-    """Serves on a free loopback port until stdin closes, which it does however the parent ends."""
+    """Serves on a free port, of loopback unless an address is given, until stdin closes.
+
+    Which it does however the parent ends.
+    """
     logging.disable(logging.CRITICAL)
     app = FaultyApp(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
+    server = make_server(host, 0, app, threaded=True, request_handler=QuietHandler)
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -46,9 +46,10 @@ def _refusal(uri: str) -> tuple[str, str] | None:
     import requests
 
     try:
-        server = requests.get(f"{uri}/version", timeout=TIMEOUT_S).text.strip()
+        login = _credentials()
+        server = requests.get(f"{uri}/version", timeout=TIMEOUT_S, auth=login).text.strip()
         answer = requests.get(
-            f"{uri}/api/2.0/mlflow/experiments/search?max_results=1", timeout=TIMEOUT_S, auth=_credentials()
+            f"{uri}/api/2.0/mlflow/experiments/search?max_results=1", timeout=TIMEOUT_S, auth=login
         )
     except requests.RequestException as error:
         return f"nothing answers ({type(error).__name__})", "start it, or correct --tracking"

@@ -46,7 +46,7 @@ def test_the_server_has_every_flag_and_variable_and_is_guarded(place: Any) -> No
     assert {f"--{flag}" for flag in flags} <= set(re.findall(r"--[a-z-]+", done.stdout))
     assert flags["app-name"] == "basic-auth"
     assert "*" not in flags["allowed-hosts"]
-    assert flags["backend-store-uri"].startswith("postgresql://")
+    assert flags["backend-store-uri"].startswith("postgresql+psycopg2://")  # installed in the image
     from mlflow import environment_variables
 
     for name in (name for name in environment if name.startswith("MLFLOW_") and name != "MLFLOW_ARTIFACTS"):

@@ -1,0 +1,132 @@
+"""The place that the scenarios share, and a table of what each proved."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.hosts import Network, unavailable
+from tests.cluster.services import BINARIES, mlflow, postgres, store
+from tests.rays import Host, RayCluster, kill
+
+PROVED: list[tuple[str, str]] = []
+WORKERS = ("w1", "w2", "w3")
+QUICK_TO_NOTICE = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "4",
+}
+
+
+@dataclass
+class Place:
+    """A Ray head, three workers, a store and MLflow, each on a host of its own."""
+
+    network: Network
+    cluster: RayCluster
+    environment: dict[str, str]
+    """What jobs need to reach store and MLflow; the nodes have it, and nobody else."""
+    canaries: tuple[str, ...]
+    """Secrets that must be seen nowhere."""
+    hosts: dict[str, Host] = field(default_factory=dict)
+
+    def whole(self) -> None:
+        """Starts what isn't running, and waits until every node has joined."""
+        if self.cluster.host.process is None:
+            self.cluster.start(num_cpus=0)
+        for name in WORKERS:
+            self.network.mend(name)
+            host = self.hosts[name]
+            if host.process is None or host.process.poll() is not None:
+                kill(host)
+                self.cluster.workers = [h for h in self.cluster.workers if h is not host]
+                self.cluster.add(host, num_cpus=1)
+        self.cluster.wait(nodes=1 + len(WORKERS))
+
+    def name_of(self, host: Host) -> str:
+        """Of a host, on the network."""
+        return next(name for name, other in self.hosts.items() if other is host)
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Place]:
+    reason = unavailable()
+    if reason:
+        pytest.skip(reason)
+    if not BINARIES:
+        pytest.skip("needs Postgres (Debian: apt install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="crnn-cluster-"))
+    network, services = Network(), []
+    cluster = None
+    try:
+        network.open()
+        ip, prefix = network.add("store")
+        service, url = store(ip, prefix, folder)
+        services.append(service)
+        aws = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test-key",
+            "AWS_SECRET_ACCESS_KEY": f"canary-{secrets.token_hex(12)}",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        os.environ.update(aws)  # of this process too, which looks at what the jobs wrote
+        make_buckets("mlflow", "images", "words", "results")
+        ip, prefix = network.add("mlflow")
+        secret = {"database": f"canary-{secrets.token_hex(12)}", "admin": f"canary-{secrets.token_hex(12)}"}
+        services.append(postgres(ip, prefix, folder, secret["database"]))
+        services.append(mlflow(ip, prefix, folder, secret, aws))
+        environment = aws | {
+            "MLFLOW_TRACKING_URI": f"http://{ip}:5000",
+            "MLFLOW_TRACKING_USERNAME": "admin",
+            "MLFLOW_TRACKING_PASSWORD": secret["admin"],
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        }
+        os.environ.update(environment)
+        ip, prefix = network.add("head")
+        cluster = RayCluster(
+            host=Host(ip=ip, prefix=prefix),
+            environment=environment | QUICK_TO_NOTICE,
+            port=6379,
+            dashboard=8265,
+        )
+        place = Place(
+            network=network,
+            cluster=cluster,
+            environment=environment,
+            canaries=(aws["AWS_SECRET_ACCESS_KEY"], *secret.values(), cluster.token),
+        )
+        for name in WORKERS:
+            ip, prefix = network.add(name)
+            place.hosts[name] = Host(ip=ip, prefix=prefix)
+        place.whole()
+        yield place
+    finally:
+        if cluster is not None:
+            cluster.stop()
+        for service in reversed(services):
+            service.stop()
+        network.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_buckets(*names: str) -> None:
+    from pipeline.stores.s3 import S3Store
+
+    store = S3Store()
+    for name in names:
+        store._call(f"s3://{name}", "make", lambda s3, name=name: s3.create_bucket(Bucket=name))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was proved, as a table."""
+    from jobs.cli import table
+
+    if PROVED:
+        terminalreporter.write_line("\n" + table(("scenario", "what it proved"), PROVED))
