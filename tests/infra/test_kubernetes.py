@@ -261,6 +261,14 @@ def offered(module: str, recipe: tuple[str, ...]) -> set[str]:
     return set(re.findall(r"--[a-z][\w-]*", done.stdout))
 
 
+def test_training_gets_as_many_machines_with_gpus_as_it_has_workers(overlay: Path) -> None:
+    objects = render(overlay)
+    wanted = int(find(objects, "ConfigMap", "crnn-settings")["data"]["CRNN_TRAINING_WORKERS"])
+    (cluster,) = clusters(find(objects, "RayJob", "crnn-train"))
+    (group,) = (g for g in cluster["workerGroupSpecs"] if g["groupName"] == "gpu")
+    assert wanted <= group["maxReplicas"]
+
+
 def test_only_training_and_mlflow_may_delete() -> None:
     may_delete = set()
     for path in (ROOT / "infra/aws/policies").glob("*.json"):
