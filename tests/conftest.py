@@ -167,3 +167,22 @@ def mlflow_server(mlflow_process: MlflowServer, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     return mlflow_process
+
+
+@pytest.fixture(scope="session")
+def matplotlib_fonts() -> Path:
+    """The folder of fonts that come with matplotlib: some for text, some for mathematics alone."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
+@pytest.fixture(scope="session")
+def small_assets(matplotlib_fonts: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of assets for synthesis, of these fonts and wordfreq's words; not to be changed."""
+    from pipeline.synthesis.asset_builder import AssetsConfig, build_assets
+
+    uri = str(tmp_path_factory.mktemp("assets"))
+    fonts = (str(matplotlib_fonts),)
+    build_assets(uri, AssetsConfig(fonts=fonts, fonts_at_hand=False, packages="none", textures=16))
+    return uri
