@@ -156,6 +156,9 @@ class SynthesisConfig:
     """rgb pictures are three times as large; recognisers read grey."""
     ordinary: float = 0.7
     """Share of words in faces made for signs and text; the rest is in any face."""
+    designs: Literal["split", "all"] = "split"
+    """split: faces of the split's own designs alone, so that validation tells how unseen fonts are read; all:
+    every face, where there are too few to hold some back. Words are held back in any case."""
     words: WordsConfig = field(default_factory=WordsConfig)
     """What is written."""
     chances: Chances = field(default_factory=Chances)
@@ -217,6 +220,7 @@ def easy() -> SynthesisConfig:
     """Plain words that a small network learns to read in minutes."""
     return SynthesisConfig(
         ordinary=1.0,
+        designs="all",
         words=WordsConfig(longest=10),
         chances=replace(
             Chances.none(), rotation=0.3, shear=0.2, light=0.2, texture=0.2, blur=0.3, noise=0.5, gamma=0.1
