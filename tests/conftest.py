@@ -131,9 +131,13 @@ class MlflowServer:
             str(self.folder / "artifacts"),
         ]
         with (self.folder / "server.log").open("ab") as log:
-            # A session of its own: its web workers die with it.
+            # A session of its own: its web workers die with it. Its job runners are a dozen processes more.
             self._process = subprocess.Popen(
-                [*command, *stores, "--workers", "1"], stdout=log, stderr=log, start_new_session=True
+                [*command, *stores, "--workers", "1"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
         for _ in range(600):
             try:
