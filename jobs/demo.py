@@ -42,8 +42,10 @@ class DemoConfig:
     """Local folder for the data sets, the run, the pictures to read and their transcripts."""
     rows: int = 40_000
     """Pictures to learn from."""
+    images: int = recipe().images
+    """Pictures to see in training, over as many epochs as that takes."""
     held_out: int = 1_000
-    """Pictures of other words in other fonts, to look at while training and to read at the end."""
+    """Pictures of other words, to look at while training and to read at the end."""
 
 
 class Demo:
@@ -87,7 +89,8 @@ class Demo:
         held_out = ("--output", self.held_out, "--rows", str(config.held_out), "--split", "validation")
         self.step("held-out words", synthesize.main, "jobs/synthesize.py", *easy, *held_out)
         sets = ("--data", self.train_set, "--validation", f"held_out={self.held_out}")
-        self.step("training", train.main, "jobs/train.py", "demo", *sets, "--output", join(out, "runs"))
+        sets += ("--output", join(out, "runs"), "--images", str(config.images))
+        self.step("training", train.main, "jobs/train.py", "demo", *sets)
         judged = ("--model", "models:/crnn@candidate", "--data", f"held_out={self.held_out}", "--promote")
         self.step(
             "evaluation", evaluate.main, "jobs/evaluate.py", *judged, "--output", join(out, "evaluation")
@@ -165,7 +168,7 @@ def run(config: DemoConfig) -> int:
 
 
 def lay_out(data_uri: str, folder: Path) -> dict[str, str]:
-    """Writes a data set's pictures as PNG files beside some files that are none; returns the texts by name."""
+    """Writes a data set's pictures as PNG files, beside files that are none; returns the texts by name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in STRANGE.items():
         (folder / name).write_bytes(data)
