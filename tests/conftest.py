@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,6 +50,23 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     geometry = PreprocessConfig(height=network.height)
     Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_assets(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of synthesis assets with five faces, one of them for validation, and Malay words: few and
+    in plain letters."""
+    import matplotlib
+
+    from pipeline.synthesis.asset_builder import AssetsConfig, build_assets
+
+    fonts, output = tmp_path_factory.mktemp("fonts"), tmp_path_factory.mktemp("tiny-assets")
+    for name in ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic"):
+        shutil.copy(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", fonts)
+    config = AssetsConfig(
+        fonts=(str(fonts),), fonts_at_hand=False, packages="none", textures=16, language="ms"
+    )
+    return build_assets(str(output), config).uri
 
 
 @dataclass(frozen=True, kw_only=True)
