@@ -46,7 +46,7 @@ def best_path(log_probs_NTV: Tensor, charset: Charset, *, spans: bool = False) -
     """The text of the likeliest alignment of each item: argmax per frame, repeats merged, blanks dropped.
 
     Args:
-        log_probs_NTV: float32, normalised over V, on the CPU.
+        log_probs_NTV: float32, normalised over V, on any device: only the best of each frame leaves it.
         charset: Whose classes V are.
         spans: Whether to note the frames of each character.
 
@@ -58,7 +58,7 @@ def best_path(log_probs_NTV: Tensor, charset: Charset, *, spans: bool = False) -
         return [Hypothesis("", 0.0, 1.0)] * count
     values, classes = log_probs_NTV.max(dim=-1)
     log_probs = values.double().sum(dim=1).tolist()
-    classes_NT = classes.numpy()
+    classes_NT = classes.cpu().numpy()
     starts = classes_NT != BLANK
     starts[:, 1:] &= classes_NT[:, 1:] != classes_NT[:, :-1]
     # One string for the whole batch, cut by lengths: a Python loop over characters would cost the most.

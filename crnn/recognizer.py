@@ -135,7 +135,7 @@ class Recognizer:
         """The best path's text of each item, with its calibrated confidence where the bundle has one.
 
         Args:
-            log_probs_NTV: As from `log_probs`.
+            log_probs_NTV: As from `log_probs`, on any device.
             spans: Whether to note the frames of each character.
         """
         found = best_path(log_probs_NTV, self.bundle.charset, spans=spans)
@@ -162,7 +162,7 @@ class Recognizer:
     ) -> list[Hypothesis]:
         if lexicon is None and n_best == 1:
             return self.best_texts(log_probs_NTV, spans=spans)
-        charset = self.bundle.charset
+        charset, log_probs_NTV = self.bundle.charset, log_probs_NTV.cpu()
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, lexicon, n_best=n_best)
         else:
@@ -186,11 +186,15 @@ class Recognizer:
         Returns:
             float32 [N, T, V] on the CPU, normalised over V.
         """
+        return self._log_probs(images_NCHW).cpu()
+
+    def _log_probs(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
+        """The same, left on the device."""
         images = torch.from_numpy(images_NCHW).to(self.device, memory_format=torch.channels_last)
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
         with torch.inference_mode(), autocast:
             logits_NTV = self._model(images)
-            return logits_NTV.float().log_softmax(dim=-1).cpu()  # type: ignore[no-any-return]
+            return logits_NTV.float().log_softmax(dim=-1)  # type: ignore[no-any-return]
 
     def __call__(self, images: Sequence[ImageLike]) -> list[Hypothesis]:
         """Reads images of any kind that `prepare` takes; results in their order.

@@ -48,10 +48,9 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str)
         DataError: Not one row can be learnt from.
         StorageError: A shard can't be read, or doesn't match its checksum.
     """
-    report = join(report_uri, REPORT)
-    if exists(report):
-        values = json.loads(read_bytes(report))
-        return Audit(**(values | {"kept_per_shard": tuple(values["kept_per_shard"])}))
+    found = read_audit(report_uri)
+    if found is not None:
+        return found
     results = dict(fan_out(_audit_shard, manifest.shards, data_uri, rules))
     ordered = [results[i] for i in range(len(manifest.shards))]
     rejects = pa.concat_tables([r[1] for r in ordered] or [REJECT_SCHEMA.empty_table()])
@@ -75,8 +74,17 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str)
             f"each is named in {join(report_uri, REJECTS)}. Does the charset fit the data?"
         )
     fields = {name: getattr(result, name) for name in Audit.__dataclass_fields__}
-    write_atomic(report, json.dumps(fields, indent=2).encode())
+    write_atomic(join(report_uri, REPORT), json.dumps(fields, indent=2).encode())
     return result
+
+
+def read_audit(report_uri: str) -> Audit | None:
+    """The report of a finished audit, or None."""
+    report = join(report_uri, REPORT)
+    if not exists(report):
+        return None
+    values = json.loads(read_bytes(report))
+    return Audit(**(values | {"kept_per_shard": tuple(values["kept_per_shard"])}))
 
 
 def _audit_shard(shard: ShardInfo, data_uri: str, rules: LabelRules) -> tuple[int, pa.Table, int, int, int]:

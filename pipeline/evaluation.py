@@ -1,7 +1,7 @@
 """How well models read: counts per data set under a named protocol, each image accounted for."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,6 +103,7 @@ def evaluate_models(
     tracking_uri: str | None = None,
     gpu: bool = False,
     precision: Precision = "fp32",
+    told: Callable[[int], None] | None = None,
 ) -> list[EvaluationReport]:
     """Reads data sets with several models in one pass over the data; Ray must be connected.
 
@@ -115,6 +116,7 @@ def evaluate_models(
         tracking_uri: Of MLflow, for models:/ URIs.
         gpu: Give each reader a GPU.
         precision: Of the networks; fp32 unless speed matters more than the last word.
+        told: Is told how many images are read, by all models together, each time there are more.
 
     Returns:
         One report a model, in their order.
@@ -151,7 +153,7 @@ def evaluate_models(
         gpu=gpu,
         precision=precision,
     )
-    readings = read_all(plan)
+    readings = read_all(plan, told)
     fingerprints = {name: Manifest.read(uri).fingerprint for name, uri in datasets.items()}
 
     def part(model: int, name: str) -> SetReport:

@@ -1,7 +1,7 @@
 """What recognisers read from data sets: one row an image and model, made on Ray, shard by shard."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,8 +123,16 @@ def read_words(uri: str) -> tuple[str, ...]:
         raise ConfigError(f"The lexicon {uri} isn't UTF-8 ({error}); convert it.") from error
 
 
-def read_all(plan: ReadingPlan) -> pa.Table:
-    """Carries out a plan on Ray, which must be connected: a table of READING_SCHEMA, in the tasks' order."""
+def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa.Table:
+    """Carries out a plan on Ray, which must be connected.
+
+    Args:
+        plan: What to read.
+        told: Is told how many images are read, by all models together, each time there are more.
+
+    Returns:
+        A table of READING_SCHEMA, in the tasks' order.
+    """
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -145,8 +153,13 @@ def read_all(plan: ReadingPlan) -> pa.Table:
         num_gpus=1 if plan.gpu else 0,
         num_cpus=0 if plan.gpu else 1,
     )
-    tables = [table for table in ray.get(graph.to_arrow_refs()) if table.num_rows]
-    return pa.concat_tables(tables).cast(READING_SCHEMA) if tables else READING_SCHEMA.empty_table()
+    tables, done = [READING_SCHEMA.empty_table()], 0
+    for table in graph.iter_batches(batch_size=None, batch_format="pyarrow"):
+        tables.append(table.cast(READING_SCHEMA))
+        done += table.num_rows
+        if told:
+            told(done)
+    return pa.concat_tables(tables)
 
 
 class ShardReader:

@@ -32,7 +32,7 @@ _UNIT = "images/s"
 
 
 def preparation(setting: Setting) -> Iterator[Row]:
-    """Encoded photographs of words to line images, by one core; Pillow's bare decoding is the ceiling."""
+    """Encoded photographs of words to line images, by one core; Pillow's bare work is the ceiling."""
     for format_name in ("JPEG", "PNG"):
         generator = np.random.default_rng(0)
         files = [_photograph(generator, format_name) for _ in range(_FILES)]
@@ -41,8 +41,8 @@ def preparation(setting: Setting) -> Iterator[Row]:
             f"{format_name} to line",
             _UNIT,
             rate(partial(_prepare, files, PreprocessConfig()), setting, time.process_time),
-            ceiling=rate(partial(_decode, files), setting, time.process_time).median,
-            bound="Pillow's decoding alone",
+            ceiling=rate(partial(_decode, files, PreprocessConfig()), setting, time.process_time).median,
+            bound="Pillow's decoding and scaling alone",
         )
 
 
@@ -123,11 +123,12 @@ def _photograph(generator: np.random.Generator, format_name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _decode(files: Sequence[bytes]) -> int:
+def _decode(files: Sequence[bytes], geometry: PreprocessConfig) -> int:
     for data in files:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("L", None)
-            image.load()
+            size = (geometry.scaled_width(*image.size), geometry.height)
+            image.convert("L").resize(size, Image.Resampling.BICUBIC)
     return len(files)
 
 

@@ -125,11 +125,11 @@ class Assets:
             **arrays,
         )
 
-    def face_ids(self, split: Split, *, ordinary: float = 0.7) -> tuple[Ints, Floats]:
+    def face_ids(self, split: Split | None, *, ordinary: float = 0.7) -> tuple[Ints, Floats]:
         """The faces of a split, and how probable each is: a design is drawn first, then one of its faces.
 
         Args:
-            split: Whose designs.
+            split: Whose designs; None for all.
             ordinary: Share of draws from the designs for signs and text alone; the rest is from all.
 
         Raises:
@@ -137,7 +137,7 @@ class Assets:
         """
         if not 0 <= ordinary <= 1:
             raise ConfigError(f"ordinary is a share of the draws, 0 to 1; {ordinary} isn't.")
-        ids = [i for i, face in enumerate(self.faces) if face.split == split]
+        ids = [i for i, face in enumerate(self.faces) if split in (None, face.split)]
         plain = [i for i in ids if self.faces[i].kind in ORDINARY]
         probability = np.zeros(len(self.faces))
         for some, share in ((plain, ordinary if plain else 0.0), (ids, 1 - ordinary if plain else 1.0)):

@@ -1,5 +1,7 @@
 """What may happen to a word on its way into a picture, how often, and how much of it."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -7,6 +9,11 @@ from pipeline.errors import ConfigError
 from pipeline.synthesis.words import WordsConfig
 
 Range = tuple[float, float]
+_EXCLUSIVE = (
+    ("border", "shadow", "extrusion", "hollow"),
+    ("gradient_fill", "two_tone_fill"),
+)
+"""Effects of which a picture has one at most, as one draw decides."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +90,9 @@ class Chances:
         wrong = [f.name for f in fields(self) if not 0 <= getattr(self, f.name) <= 1]
         if wrong:
             raise ConfigError(f"Chances lie from 0 to 1; these don't: {', '.join(wrong)}.")
-        if self.border + self.shadow + self.extrusion + self.hollow > 1:
-            raise ConfigError("border, shadow, extrusion and hollow exclude each other: at most 1 in all.")
+        for group in _EXCLUSIVE:
+            if math.fsum(getattr(self, name) for name in group) > 1:
+                raise ConfigError(f"{', '.join(group)} exclude each other: at most 1 in all.")
 
     def only(self, names: tuple[str, ...]) -> "Chances":
         """Every image gets the effects named, none the others.
@@ -102,6 +110,28 @@ class Chances:
     def none(cls) -> "Chances":
         """No effect ever."""
         return cls(**{f.name: 0.0 for f in fields(cls)})
+
+
+_LIMITS: Mapping[str, Range] = {
+    "rotation": (0, 45),
+    "shear": (0, 1),
+    "aspect": (0, 1),
+    "stretch": (0, 1),
+    "perspective": (0, 0.9),
+    "curve": (0, 1),
+    "margin": (-0.1, 1),
+    "background": (0, 255),
+    "contrast": (0, 255),
+    "texture": (0, 127),
+    "scale": (0.05, 1),
+    "blur": (0, 5),
+    "noise": (0, 100),
+    "gamma": (0.1, 10),
+    "quality": (1, 100),
+    "least_height": (1, 32),
+    "least_contrast": (0, 255),
+}
+"""Between which a strength must lie, to give pictures at all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +173,15 @@ class Strengths:
     least_contrast: float = 18.0
     """Between the text and its surroundings in the finished picture, in grey levels; less is drawn anew."""
 
+    def __post_init__(self) -> None:
+        for name, (least, most) in _LIMITS.items():
+            value = getattr(self, name)
+            low, high = value if isinstance(value, tuple) else (value, value)
+            if not least <= low <= high <= most:
+                raise ConfigError(
+                    f"{name} lies from {least:g} to {most:g}, in ascending order; {value} doesn't."
+                )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthesisConfig:
@@ -156,6 +195,9 @@ class SynthesisConfig:
     """rgb pictures are three times as large; recognisers read grey."""
     ordinary: float = 0.7
     """Share of words in faces made for signs and text; the rest is in any face."""
+    designs: Literal["split", "all"] = "split"
+    """split: faces of the split's own designs alone, so that validation tells how unseen fonts are read; all:
+    every face, where there are too few to hold some back. Words are held back in any case."""
     words: WordsConfig = field(default_factory=WordsConfig)
     """What is written."""
     chances: Chances = field(default_factory=Chances)
@@ -168,6 +210,8 @@ class SynthesisConfig:
             raise ConfigError(f"Pictures are 16 to 128 pixels high; {self.height} isn't.")
         if self.max_width < 4 * self.height:
             raise ConfigError(f"max_width {self.max_width} leaves no room for words: at least 4 × height.")
+        if not 0 <= self.ordinary <= 1:
+            raise ConfigError(f"ordinary is a share of the words, 0 to 1; {self.ordinary} isn't.")
 
 
 def scene() -> SynthesisConfig:
@@ -217,6 +261,7 @@ def easy() -> SynthesisConfig:
     """Plain words that a small network learns to read in minutes."""
     return SynthesisConfig(
         ordinary=1.0,
+        designs="all",
         words=WordsConfig(longest=10),
         chances=replace(
             Chances.none(), rotation=0.3, shear=0.2, light=0.2, texture=0.2, blur=0.3, noise=0.5, gamma=0.1

@@ -53,5 +53,9 @@ def group_designs(shapes: Shapes, families: Sequence[str]) -> list[str]:
 
 
 def _plain(family: str) -> str:
-    """Families that differ in nothing but spacing and case are one."""
-    return re.sub(r"[\W_]+", "", family).casefold() or family
+    """The same for families that differ in spacing, case and numbers alone, such as those of optical sizes.
+
+    TeX names its own by three letters, styles and a size (drmitbx10): there, the three letters.
+    """
+    tex = re.fullmatch(r"([a-z]{3})[a-z]*\d+", family)
+    return tex[1] if tex else re.sub(r"[\W\d_]+", "", family).casefold() or family

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import uharfbuzz as hb
@@ -134,7 +135,7 @@ def _read(file: FontFile, data: bytes, number: int, characters: str, kerned: int
         sha256=hashlib.sha256(data).hexdigest(),
         family=family or file.path.stem,
         style=style,
-        licence=file.licence or licence,
+        licence=file.licence or licence or ("free by Debian's guidelines" if file.version else "unknown"),
         panose=tuple(os2[32:42]) if len(os2) >= 42 else (0,) * 10,
         monospaced=any(face.reference_table("post").data[12:16]),
         glyphs=glyphs,
@@ -177,13 +178,14 @@ def _draw(font: ImageFont.FreeTypeFont, characters: str, covered: set[int]) -> t
 def _mask(font: ImageFont.FreeTypeFont, character: str) -> tuple[tuple[int, int], tuple[int, int], bytes]:
     """Size, place from pen and baseline, and grey levels of the smallest box around a glyph."""
     mask, (left, top) = font.getmask2(character, mode="L", anchor="ls")
-    width, height = mask.size
-    pixels = np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
-    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-    if not len(rows):
+    box = mask.getbbox()
+    if box is None:
         return (0, 0), (0, 0), b""
-    tight = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return tight.shape[::-1], (round(left) + int(columns[0]), round(top) + int(rows[0])), tight.tobytes()
+    pixels = bytes(mask)
+    if box != (0, 0, *mask.size):
+        whole = np.frombuffer(pixels, np.uint8).reshape(mask.size[::-1])
+        pixels = whole[box[1] : box[3], box[0] : box[2]].tobytes()
+    return (box[2] - box[0], box[3] - box[1]), (round(left) + box[0], round(top) + box[1]), pixels
 
 
 def _advances(font: hb.Font, text: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -195,7 +197,7 @@ def _kerning(font: hb.Font, characters: str, unit: float) -> np.ndarray[tuple[in
     """What each pair adds to its left one's advance; all pairs stand in one string, shaped at once."""
     kerning = np.zeros((len(characters),) * 2, np.int8)
     order = pair_order(len(characters))
-    text = "".join(characters[i] for i in order)
+    text = "".join(map(characters.__getitem__, order))
     buffer = hb.Buffer()
     buffer.add_str(text)
     buffer.guess_segment_properties()
@@ -208,6 +210,7 @@ def _kerning(font: hb.Font, characters: str, unit: float) -> np.ndarray[tuple[in
     return kerning
 
 
+@cache
 def pair_order(count: int) -> Ints:
     """Indices such that every pair of the first `count` stands side by side exactly once."""
     order: list[int] = []
@@ -231,7 +234,7 @@ def _names(face: hb.Face) -> tuple[str, str, str]:
     family = first(names.TYPOGRAPHIC_FAMILY, names.FONT_FAMILY)
     style = first(names.TYPOGRAPHIC_SUBFAMILY, names.FONT_SUBFAMILY)
     said = " ".join(first(i) for i in (names.LICENSE, names.LICENSE_URL, names.COPYRIGHT))
-    licence = next((name for name, sign in _LICENCES if re.search(sign, said, re.IGNORECASE)), "unknown")
+    licence = next((name for name, sign in _LICENCES if re.search(sign, said, re.IGNORECASE)), "")
     return family, style, licence
 
 

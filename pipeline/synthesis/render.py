@@ -59,7 +59,9 @@ class Renderer:
     def __init__(self, config: SynthesisConfig, assets: Assets, split: Split) -> None:
         prepare_opencv()
         self._config = config
-        self._faces, shares = assets.face_ids(split, ordinary=config.ordinary)
+        self._faces, shares = assets.face_ids(
+            split if config.designs == "split" else None, ordinary=config.ordinary
+        )
         self._cumulative = np.cumsum(shares)
         self._typesetter = Typesetter(assets, config.chances)
         self._stylist = Stylist(config.chances)
