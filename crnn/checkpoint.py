@@ -100,7 +100,7 @@ class Bundle:
         """
         directory = Path(directory)
         try:
-            text = (directory / DESCRIPTION).read_text(encoding="utf-8")
+            text = (directory / DESCRIPTION).read_bytes()
             weights = (directory / WEIGHTS).read_bytes()
         except OSError as error:
             raise BundleError(

@@ -234,7 +234,13 @@ def _asking(tracking_uri: str) -> Iterator[Any]:
 
 
 def _cached(digest: str) -> Path:
-    """Where the bundle of this fingerprint is kept on this machine."""
+    """Where the bundle of this fingerprint is kept on this machine.
+
+    Raises:
+        BundleError: It is none, and could name a folder anywhere.
+    """
+    if not re.fullmatch(r"[0-9a-f]{16}", digest):
+        raise BundleError(f"{digest!r} is no bundle's fingerprint; register or write the bundle again.")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crnn-pipeline"
     try:
         base.mkdir(parents=True, exist_ok=True)

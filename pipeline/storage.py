@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem
 
-from pipeline.errors import ConfigError, ObjectNotFoundError
+from pipeline.errors import ConfigError, ObjectNotFoundError, StorageError
 from pipeline.stores import Store, StoredObject
 from pipeline.stores.local import LocalStore, local_path
 from pipeline.stores.s3 import S3Store
@@ -154,6 +154,8 @@ def local_copy(uri: str) -> Iterator[Path]:
         if not uri.endswith("/") and exists(uri):
             copy.write_bytes(read_bytes(uri))
         for stored in () if copy.exists() else list_objects(uri):
+            if ".." in stored.key.split("/"):  # a key may hold it; as a path it would lead out of the folder
+                raise StorageError(f"{stored.uri} has '..' in its name and is not copied. Rename it.")
             target = copy / stored.key
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(read_bytes(stored.uri, etag=stored.etag))

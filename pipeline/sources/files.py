@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from pipeline.errors import ObjectNotFoundError
 from pipeline.sources.samples import (
     BAD_ENCODING,
+    MALFORMED,
     MISSING_IMAGE,
     PART_ROWS,
     Box,
@@ -17,7 +18,7 @@ from pipeline.sources.samples import (
     SourceOptions,
     admit,
 )
-from pipeline.storage import join, read_bytes
+from pipeline.storage import absolute, join, read_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,10 @@ class FilesPart:
         for entry in self.entries:
             if isinstance(entry, Reject):
                 yield entry
+                continue
+            if ".." in entry.image.split("/"):
+                detail = f"{entry.where}: {entry.image} lies outside of the archive"
+                yield Reject(id=entry.id, reason=MALFORMED, detail=detail, text=entry.text)
                 continue
             try:
                 if entry.image != uri:
@@ -83,7 +88,7 @@ def image_uri(options: SourceOptions, path: str) -> str:
     if options.suffix is not None:
         relative = relative.with_suffix(options.suffix) if relative.name else relative
     root = options.images if options.images is not None else folder_of(options.input)
-    return join(root, str(relative).removeprefix("./"))
+    return join(absolute(root), str(relative).removeprefix("./"))  # a ".." in it is the annotation's
 
 
 def folder_of(uri: str) -> str:

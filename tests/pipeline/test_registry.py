@@ -1,5 +1,8 @@
 """The registry against a real MLflow server: bundles come back whole, and what is missing is named."""
 
+import hashlib
+import json
+import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -158,6 +161,39 @@ def test_a_damaged_bundle_in_a_bucket_is_refused_and_not_kept(
     assert not list(cache.iterdir())
     with pytest.raises(ModelNotFoundError, match=r"no bundle at .*/none"):
         resolve_model(join(s3_bucket, "none"))
+
+
+@pytest.mark.parametrize(
+    "fingerprint", ["../../victim", "/etc", "", "0123456789ABCDEF", "0123456789abcdef/.."]
+)
+def test_a_fingerprint_that_could_name_another_folder_is_refused(
+    make_bundle: MakeBundle, s3_bucket: str, cache: Path, fingerprint: str
+) -> None:
+    (cache.parent.parent / "victim").mkdir()
+    record = json.loads((make_bundle(1) / DESCRIPTION).read_text()) | {"fingerprint": fingerprint}
+    write_atomic(join(s3_bucket, "m", DESCRIPTION), json.dumps(record).encode())
+    with pytest.raises(BundleError, match="no bundle's fingerprint"):
+        resolve_model(join(s3_bucket, "m"))
+
+
+def test_a_pickle_in_the_place_of_weights_is_refused_and_not_run(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    class Malice:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "was here",))
+
+    directory, weights = make_bundle(1), pickle.dumps(Malice())
+    (directory / WEIGHTS).write_bytes(weights)
+    record = json.loads((directory / DESCRIPTION).read_text())
+    record["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    (directory / DESCRIPTION).write_text(json.dumps(record))
+    with pytest.raises(BundleError, match="damaged"):
+        resolve_model(str(directory))
+    (directory / DESCRIPTION).write_bytes(weights)
+    with pytest.raises(BundleError, match="damaged"):
+        resolve_model(str(directory))
+    assert not (tmp_path / "was here").exists()
 
 
 def test_a_folder_is_taken_where_it_is(make_bundle: MakeBundle, tmp_path: Path, cache: Path) -> None:

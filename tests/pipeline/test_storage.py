@@ -236,3 +236,13 @@ def test_an_absolute_uri_means_the_same_in_every_working_directory(
 def test_an_unknown_scheme_is_a_mistake_in_the_configuration() -> None:
     with pytest.raises(ConfigError, match="gs://"):
         storage.read_bytes("gs://bucket/x")
+
+
+def test_a_key_that_would_lead_out_of_the_copy_is_refused(s3_bucket: str) -> None:
+    storage.write_atomic(f"{s3_bucket}/bundle/a", b"a")
+    storage.write_atomic(f"{s3_bucket}/bundle/../../../victim", b"b")
+    with (
+        pytest.raises(StorageError, match=r"has '\.\.' in its name"),
+        storage.local_copy(f"{s3_bucket}/bundle/"),
+    ):
+        pass

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.sources.files import Entry, FilesPart, folder_of, in_parts
-from pipeline.sources.samples import MISSING_IMAGE, Reject, Sample
+from pipeline.sources.files import Entry, FilesPart, folder_of, image_uri, in_parts
+from pipeline.sources.samples import MALFORMED, MISSING_IMAGE, Reject, Sample, SourceOptions
 
 
 def picture(path: Path) -> str:
@@ -50,3 +50,17 @@ def test_the_folder_of_a_file() -> None:
     assert folder_of("s3://b/a/gt.txt") == "s3://b/a"
     assert folder_of("/gt.txt") == "/"
     assert folder_of("gt.txt") == "."
+
+
+def test_an_annotation_reads_no_picture_outside_of_its_folder(tmp_path: Path) -> None:
+    picture(tmp_path / "private.png")
+    (tmp_path / "archive").mkdir()
+    there = picture(tmp_path / "archive/a.png")
+    # A ".." of the person who starts the job is fine, one in the archive is not.
+    options = SourceOptions(input=f"{tmp_path}/archive/../archive/gt.txt")
+    paths = ("a.png", "./a.png", "../private.png", "x/../../private.png", "..\\private.png")
+    entries = [Entry(id=p, text="x", image=image_uri(options, p), where=p) for p in paths]
+    assert entries[0].image == there
+    found = list(FilesPart(tuple(entries)).read())
+    assert [type(f) for f in found] == [Sample, Sample, Reject, Reject, Reject]
+    assert {f.reason for f in found if isinstance(f, Reject)} == {MALFORMED}
