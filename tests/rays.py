@@ -1,6 +1,7 @@
 """Real Ray clusters of several nodes for tests: on this machine, or each node in a network namespace."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -112,16 +113,22 @@ class RayCluster:
                 start_new_session=True,
             )
 
-    def wait(self, nodes: int = 1) -> None:
-        """Waits until the dashboard lists so many nodes alive."""
+    def wait(self) -> None:
+        """Waits until the head itself is alive, and jobs can be handed to it."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                listing = self.get("/nodes?view=summary")
-                if listing.count(b'"raylet": {') and listing.count(b'"state": "ALIVE"') >= nodes:
-                    return
+            if self.alive():
+                return
             time.sleep(0.3)
-        raise AssertionError(f"no {nodes} nodes: {(self.folder / 'nodes.log').read_text()[-3000:]}")
+        raise AssertionError(f"no head: {(self.folder / 'nodes.log').read_text()[-3000:]}")
+
+    def alive(self) -> set[str]:
+        """Addresses of the nodes that the dashboard lists as alive."""
+        try:
+            summary = json.loads(self.get("/nodes?view=summary"))["data"]["summary"]
+        except (OSError, KeyError, ValueError):  # it is just starting
+            return set()
+        return {node["ip"] for node in summary if node["raylet"].get("state") == "ALIVE"}
 
     def get(self, path: str, token: str | None = "") -> bytes:
         """What the dashboard answers; with the cluster's token unless another, or none, is given."""
