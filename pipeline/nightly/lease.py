@@ -47,7 +47,8 @@ class Process:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             space = str(Path("/proc/self/ns/pid").readlink())
             # The name, in parentheses, may hold spaces: count the fields from behind it.
-            started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            started = fields[19] if fields[0] != "Z" else "dead, its parent hasn't noticed"
         except (OSError, IndexError):
             return cls(machine="", pid=pid, started="")
         return cls(machine=f"{boot} {space}", pid=pid, started=started)
