@@ -10,13 +10,14 @@ KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") |
 STAMP := .venv/ready-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo ui
+.PHONY: help setup test faults lint demo ui
 .SILENT:
 
 help:
 	echo "make demo   synthesize, train, evaluate, register and transcribe, start to end"
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
+	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
 	echo "make lint   style, types and layers only"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 
@@ -35,6 +36,10 @@ lint: $(STAMP)
 
 test: lint
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest
+
+faults: $(STAMP)
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "faults or not faults" \
+		tests/pipeline/nightly/test_faults.py
 
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py
