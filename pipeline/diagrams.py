@@ -96,7 +96,7 @@ class _Axes:
     def bar(self, across: float, height: float) -> None:
         """A bar from the bottom."""
         (x, top), (_, bottom) = self._at((across, height)), self._at((across, 0))
-        self._draw.rectangle([x - 6, top, x + 6, bottom - 1], fill=_FAINT)
+        self._draw.rectangle([x - 6, min(top, bottom - 1), x + 6, bottom - 1], fill=_FAINT)
 
     def note(self, text: str) -> None:
         """A line in the upper left corner."""
