@@ -135,7 +135,7 @@ def difference_sheet(ours: SetReport, theirs: SetReport, count: int = 48) -> byt
     shown = lost[: max(count // 2, count - len(gained))]
     shown += gained[: count - len(shown)]
     texts = [
-        (mine["truth"], f"{other['read'] or '(nothing)'} → {mine['read'] or '(nothing)'}", won)
+        (mine["truth"], f"{other['read'] or '(nothing)'} > {mine['read'] or '(nothing)'}", won)
         for won, mine, other in shown
     ]
     return word_sheet(_words(ours.uri, [(mine["shard"], mine["row"]) for _, mine, _ in shown], texts))
