@@ -100,10 +100,8 @@ class Camera:
             out = cv2.LUT(out, self._gammas[int(u[_GAMMA + 1] * _GAMMAS)])
             effects |= BIT["gamma"]
         if u[_TWICE] < chances.jpeg_twice:
-            quality = 25 + 60 * u[_TWICE + 1]
-            out = cv2.imdecode(
-                encode(out, quality if text_height > 14 * unit else quality + 15), cv2.IMREAD_GRAYSCALE
-            )
+            quality = 25 + 60 * u[_TWICE + 1] + (0 if text_height > 14 * unit else 15)
+            out = np.asarray(cv2.imdecode(encode(out, quality), cv2.IMREAD_GRAYSCALE))
             effects |= BIT["jpeg_twice"]
         return Degraded(out, resolution, noise, effects)
 
