@@ -10,14 +10,15 @@ KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") |
 STAMP := .venv/ready-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo ui cluster-test
+.PHONY: help setup test faults cluster-test lint demo ui
 .SILENT:
 
 help:
 	echo "make demo   synthesize, train, evaluate, register and transcribe, start to end"
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
-	echo "make cluster-test  hosts in network namespaces: nodes killed, links cut, a head restarted; as root"
+	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
+	echo "make cluster-test  jobs on hosts in network namespaces that die and are cut off; as root, minutes"
 	echo "make lint   style, types and layers only"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 
@@ -36,6 +37,10 @@ lint: $(STAMP)
 
 test: lint
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest
+
+faults: $(STAMP)
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "faults or not faults" \
+		tests/pipeline/nightly/test_faults.py
 
 cluster-test: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from PIL import Image
 
 from crnn.charset import CHARSETS
@@ -22,6 +21,7 @@ from jobs.recipes import demo as recipe
 from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline.audit import read_audit
 from pipeline.manifest import Manifest
+from pipeline.nightly.table import TranscriptTable
 from pipeline.runs import finished
 from pipeline.shards import read_shard
 from pipeline.storage import join
@@ -88,9 +88,9 @@ class Demo:
         )
         held_out = ("--output", self.held_out, "--rows", str(config.held_out), "--split", "validation")
         self.step("held-out words", synthesize.main, "jobs/synthesize.py", *easy, *held_out)
-        sets = ("--data", self.train_set, "--validation", f"held_out={self.held_out}")
-        sets += ("--output", join(out, "runs"), "--images", str(config.images))
-        self.step("training", train.main, "jobs/train.py", "demo", *sets)
+        learnt = ("--data", self.train_set, "--validation", f"held_out={self.held_out}")
+        kept = ("--output", join(out, "runs"), "--images", str(config.images))
+        self.step("training", train.main, "jobs/train.py", "demo", *learnt, *kept)
         judged = ("--model", "models:/crnn@candidate", "--data", f"held_out={self.held_out}", "--promote")
         self.step(
             "evaluation", evaluate.main, "jobs/evaluate.py", *judged, "--output", join(out, "evaluation")
@@ -114,11 +114,11 @@ class Demo:
         done, audited = finished(run_uri), read_audit(join(run_uri, "audit"))
         assert done is not None
         assert audited is not None
-        rows = pq.read_table(join(self.transcripts, "transcripts", "demo")).to_pylist()
+        rows = TranscriptTable(self.transcripts).rows().to_table().to_pylist()
         charset = CHARSETS[recipe().charset]
-        read = {row["key"]: row["text"] for row in rows if row["status"] == "ok"}
+        read = {row["key"]: row["text"] for row in rows}
         right = sum(charset.normalize(truth) == read.get(key) for key, truth in self.truths.items())
-        rejected = Counter(row["reason"] for row in rows if row["status"] != "ok")
+        rejected = Counter(row["reason"] for row in rows if row["text"] is None)
         images = {
             "synthesis": self.config.rows,
             "training": int(done.metrics["images_seen"]),
@@ -140,7 +140,7 @@ class Demo:
             ("training", f"{cell(score['images_per_s'])} images/s, start-up and checkpoints aside"),
             ("read from files", f"{right / len(self.truths):.1%} of the same words, as PNG files"),
             ("rejected files", ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items()))),
-            ("transcripts", self.transcripts),
+            ("transcripts", TranscriptTable(self.transcripts).uri),
         ]
         width = max(len(name) for name, _ in facts)
         told = [f"{name.ljust(width)}  {value}" for name, value in facts]

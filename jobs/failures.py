@@ -10,7 +10,14 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from crnn.errors import CharsetError, CRNNError, ModelConfigError
-from pipeline.errors import ConfigError, ModelNotFoundError, PipelineError
+from pipeline.errors import (
+    ConfigError,
+    FencedError,
+    LeaseHeldError,
+    ModelNotFoundError,
+    PipelineError,
+    UnpublishedError,
+)
 
 
 class ExitCode(IntEnum):
@@ -24,6 +31,10 @@ class ExitCode(IntEnum):
     """The command line or configuration can't work; trying again won't help."""
     INCOMPLETE = 3
     """Ended in order, but some of the work is missing or over its error budget."""
+    LEASE_HELD = 75
+    """Another run is at work on the same output; trying again later helps."""
+    FENCED = 76
+    """Another run took over this one's output, and this one published nothing."""
     INTERRUPTED = 130
     """Ctrl-C; what could be kept was kept."""
     TERMINATED = 143
@@ -65,7 +76,13 @@ class Cause:
         """How the job ended."""
         if issubclass(self._kind, BAD_CONFIG):
             return ExitCode.BAD_CONFIG
-        return ExitCode.INCOMPLETE if issubclass(self._kind, IncompleteError) else ExitCode.FAILED
+        if issubclass(self._kind, LeaseHeldError | FencedError):
+            return ExitCode.LEASE_HELD if issubclass(self._kind, LeaseHeldError) else ExitCode.FENCED
+        return (
+            ExitCode.INCOMPLETE
+            if issubclass(self._kind, IncompleteError | UnpublishedError)
+            else ExitCode.FAILED
+        )
 
     @property
     def _kind(self) -> type:

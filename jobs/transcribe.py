@@ -1,4 +1,4 @@
-"""Every image below a folder or bucket prefix to a row of text.
+"""Every new image below a folder or bucket prefix to a row of text, published all at once.
 
 python jobs/transcribe.py --input s3://bucket/photographs --output out --model models:/crnn@champion
 """
@@ -9,58 +9,87 @@ from collections.abc import Sequence
 
 from jobs.cli import Progress, cell, parse_flags, table
 from jobs.runtime import IncompleteError, connect_ray, run_job
+from pipeline.errors import StorageError
+from pipeline.nightly.lease import Lease, acquire
 from pipeline.transcription import transcribe
-from pipeline.transcription_run import TranscribeConfig, Transcription, begin
+from pipeline.transcription_run import (
+    TranscribeConfig,
+    Transcription,
+    begin,
+    publish,
+    remaining_shards,
+    run_name,
+)
 from pipeline.transcripts import Tally
 
 log = logging.getLogger("jobs.transcribe")  # run as a script, __name__ is __main__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the job; its exit code is 3 where an object is left without a row."""
+    """Runs the job.
+
+    Returns:
+        0 published, or nothing was new; 2 it can't work as asked for; 3 not published, and the same command
+        goes on from there; 75 another run is at work; 76 another run took over.
+    """
     return run_job(lambda: _transcribe(parse_flags(TranscribeConfig, argv, "jobs/transcribe.py")))
 
 
 def _transcribe(config: TranscribeConfig) -> None:
-    job = begin(config)
-    log.info(
-        "Run %s: %s objects, model %s %s", job.name, cell(job.listing.rows), job.model.name, job.model.version
-    )
-    total, reused, faults = Tally(), 0, []
-    with connect_ray(), Progress(job.listing.rows, "images") as progress:
-        began = time.monotonic()
+    run = run_name(config)
+    try:
+        with acquire(config.output, run, silence_s=config.lease_s) as lease:
+            job = begin(config, run, lease)
+            began = time.monotonic()
+            rows = _recognise(job, lease)
+            seconds = time.monotonic() - began
+            total = publish(job, lease)
+            print(tell(job, total, rows, seconds))
+    except StorageError as error:  # it may pass, and what is done is kept
+        raise IncompleteError(f"{error}\n  The same command with --run {run} goes on from there.") from error
+
+
+def _recognise(job: Transcription, lease: Lease) -> int:
+    """Does the shards that are left; rows done by this process."""
+    owed, left, faults = job.listing.rows, remaining_shards(job), []
+    log.info("Run %s: %s new, model %s %s", job.name, cell(owed), job.model.name, job.model.version)
+    if not left:
+        return 0
+    before = owed - sum(job.listing.shard_length(shard) for shard in left)
+    done = before
+    with connect_ray(), Progress(owed, "images", start=before) as progress:
         for result in transcribe(job):
-            total += result.tally
-            reused += result.tally.rows if result.reused else 0
+            lease.check()
+            done += result.rows
             faults += [result.fault] if result.fault else []
-            progress.update(total.rows, rejected=total.rows - total.read)
-        seconds = time.monotonic() - began
-    print(tell(job, total, reused, seconds))
-    if faults or total.rows != job.listing.rows:
-        raise IncompleteError(incomplete(job, total, faults))
+            progress.update(done)
+    if done != owed:
+        raise IncompleteError(incomplete(job, owed - done, faults))
+    return done - before
 
 
-def tell(job: Transcription, total: Tally, reused: int, seconds: float) -> str:
+def tell(job: Transcription, total: Tally, rows: int, seconds: float) -> str:
     """What became of the objects, for a person."""
+    facts = job.listing.facts
     outcomes = sorted(total.outcomes.items(), key=lambda item: (item[0][0], -item[1]))
-    rows = [(status, reason or None, count) for (status, reason), count in outcomes]
-    facts = [
-        ("rows", f"{cell(total.rows)} of {cell(job.listing.rows)} objects"),
-        ("left out by name", cell(job.listing.seen - job.listing.rows)),
-        ("done before", cell(reused)),
-        ("images/s", cell((total.rows - reused) / seconds)),
+    told = [
+        ("rows", f"{cell(total.rows)} of {cell(job.listing.rows)} owed"),
+        ("objects", f"{cell(facts.seen)}, of which {cell(facts.seen - facts.named)} left out by name"),
+        ("done before", cell(total.rows - rows)),
+        ("images/s", cell(rows / seconds) if rows else None),
         ("mean confidence", cell(total.mean_confidence)),
         ("model", f"{job.model.name} {job.model.version} ({job.model.digest})"),
-        ("transcripts", f"{job.transcripts_uri}/*.parquet"),
+        ("table", f"{job.table.uri} (run={job.name})" if total.rows else "nothing new, nothing published"),
     ]
-    width = max(len(name) for name, _ in facts)
-    told = [f"{name.ljust(width)}  {value}" for name, value in facts]
-    return "\n".join([table(("status", "reason", "images"), rows), "", *told])
+    width = max(len(name) for name, _ in told)
+    lines = [f"{name.ljust(width)}  {cell(value)}" for name, value in told]
+    found = [(status, reason or None, count) for (status, reason), count in outcomes]
+    return "\n".join([*([table(("status", "reason", "images"), found), ""] if found else []), *lines])
 
 
-def incomplete(job: Transcription, total: Tally, faults: Sequence[str]) -> str:
+def incomplete(job: Transcription, missing: int, faults: Sequence[str]) -> str:
     """Why the run isn't done, and what to do."""
-    lines = [f"{cell(job.listing.rows - total.rows)} of {cell(job.listing.rows)} objects have no row yet."]
+    lines = [f"{cell(missing)} of {cell(job.listing.rows)} objects have no row yet. Nothing is published."]
     lines += [f"  {fault}" for fault in faults]
     return "\n".join([*lines, f"  The same command with --run {job.name} does what is left."])
 

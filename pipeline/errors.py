@@ -29,12 +29,28 @@ class TransientStorageError(StorageError):
     """Storage kept failing for as long as it was worth waiting; running the job again later may help."""
 
 
+class ShrunkError(StorageError):
+    """So much is gone from a listing that it is suspected of being short."""
+
+
 class DataError(PipelineError):
     """A data set is missing, damaged, or of another schema version."""
 
 
 class ManifestError(DataError):
     """A data set's manifest is missing, damaged, or doesn't belong to its shards."""
+
+
+class UnpublishedError(PipelineError):
+    """A run is not fit to be published as it stands."""
+
+
+class LeaseHeldError(PipelineError):
+    """Another run holds the lease of the output."""
+
+
+class FencedError(PipelineError):
+    """Another run took over: this one may publish no more."""
 
 
 class CheckpointError(PipelineError):

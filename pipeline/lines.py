@@ -1,4 +1,4 @@
-"""Listed objects to line images: every object becomes one row, with pixels or with a reason."""
+"""Listed objects to line images: every object becomes one row, with pixels or with what became of it."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,9 +7,15 @@ from typing import Any
 import pyarrow as pa
 
 from crnn.errors import ImageRejectedError
-from crnn.preprocess import MAX_BYTES, PreprocessConfig, decode_image, line_image
+from crnn.preprocess import MAX_BYTES
 from pipeline.fetch import FetchConfig, Gone, Wanted, fetch
+from pipeline.sandbox import Sandbox
 from pipeline.schema import LISTING_SCHEMA
+
+DECODER_VERSION = 1
+"""Raised whenever the same bytes may become other pixels: a backfill then reads everything again."""
+
+QUARANTINED, SUPERSEDED, DELETED = "quarantined", "superseded", "deleted"
 
 LINE_SCHEMA = pa.schema(
     [
@@ -17,20 +23,21 @@ LINE_SCHEMA = pa.schema(
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("pixels", pa.binary()),
+        pa.field("status", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
     ]
 )
 """width, height: of the upright original. pixels: the line image's rows, uint8 [H, canonical width], or null
-with a reason and a detail."""
+with a status, a reason and a detail."""
 
 
-def read_lines(objects: pa.Table, preprocess: PreprocessConfig, config: FetchConfig) -> pa.Table:
+def read_lines(objects: pa.Table, sandbox: Sandbox, config: FetchConfig) -> pa.Table:
     """Fetches and decodes listed objects.
 
     Args:
         objects: Of LISTING_SCHEMA.
-        preprocess: The recogniser's.
+        sandbox: Decodes for the recogniser.
 
     Returns:
         Of LINE_SCHEMA, in the same order.
@@ -39,22 +46,28 @@ def read_lines(objects: pa.Table, preprocess: PreprocessConfig, config: FetchCon
         StorageError: An object can't be fetched for a reason that lies in storage, not in the object.
     """
     rows: list[dict[str, Any]] = objects.to_pylist()
-    wanted = [Wanted(uri=r["uri"], etag=r["etag"], size=r["size"]) for r in rows if r["size"] <= MAX_BYTES]
+    wanted = [Wanted(uri=r["uri"], etag=r["etag"], size=r["size"]) for r in rows if _is_fetched(r)]
     with closing(fetch(wanted, config)) as contents:
-        for row in rows:
-            try:
-                grey = decode_image(_content(row["size"], contents))
-                row["height"], row["width"] = grey.shape
-                row["pixels"] = line_image(grey, preprocess).tobytes()
-            except ImageRejectedError as error:
-                row |= {"reason": error.reason, "detail": error.detail}
-    return pa.Table.from_pylist(rows, schema=LINE_SCHEMA)
+        lines = [row | _line(row, contents, sandbox) for row in rows]
+    return pa.Table.from_pylist(lines, schema=LINE_SCHEMA)
 
 
-def _content(size: int, contents: Iterator[bytes | Gone]) -> bytes:
-    if size > MAX_BYTES:
-        raise ImageRejectedError("too_large", f"{size:,} bytes; at most {MAX_BYTES:,} are fetched")
+def _is_fetched(row: dict[str, Any]) -> bool:
+    return not row["gone"] and row["size"] <= MAX_BYTES
+
+
+def _line(row: dict[str, Any], contents: Iterator[bytes | Gone], sandbox: Sandbox) -> dict[str, Any]:
+    if row["gone"]:
+        return {"status": DELETED, "reason": "deleted", "detail": "not in the listing any more"}
+    if not _is_fetched(row):
+        detail = f"{row['size']:,} bytes; at most {MAX_BYTES:,} are fetched"
+        return {"status": QUARANTINED, "reason": "too_large", "detail": detail}
     content = next(contents)
     if isinstance(content, Gone):
-        raise ImageRejectedError(content.reason, content.detail)
-    return content
+        status = DELETED if content.reason == "deleted" else SUPERSEDED
+        return {"status": status, "reason": content.reason, "detail": content.detail}
+    try:
+        line = sandbox.decode(content)
+    except ImageRejectedError as error:
+        return {"status": QUARANTINED, "reason": error.reason, "detail": error.detail}
+    return {"width": line.width, "height": line.height, "pixels": line.pixels}

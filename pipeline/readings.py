@@ -1,7 +1,7 @@
 """What recognisers read from data sets: one row an image and model, made on Ray, shard by shard."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,18 +9,16 @@ import pyarrow as pa
 from torch import Tensor
 
 from crnn.batching import plan_packs, stack
-from crnn.charset import Charset
 from crnn.errors import ImageRejectedError
 from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon, fold_classes
 from crnn.metrics import PROTOCOLS, Protocol
 from crnn.precision import Precision
 from crnn.preprocess import GreyImage
 from crnn.recognizer import Recognizer
-from pipeline.errors import ConfigError, ObjectNotFoundError
+from pipeline.lexicons import LARGE_LEXICON, PAPERS_DISTANCE, asked_charset, asked_lexicon, read_words
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.registry import resolve_model
 from pipeline.shards import read_shard
-from pipeline.storage import read_bytes
 
 READING_SCHEMA = pa.schema(
     [
@@ -45,10 +43,6 @@ READING_SCHEMA = pa.schema(
 """model: its place in the plan. shard, row: where the image is in the data set. reason, detail: why it could
 not be read; what was read is null there. lexicon_predictions: the entry found, by the lexicon's name, in the
 protocol's form. seconds: the image's share of its reader's time, lexicons left out."""
-
-LARGE_LEXICON = 2_000
-"""Entries from which on a lexicon is searched as in the paper: among those near the best path."""
-PAPERS_DISTANCE = 3
 
 _CHUNK = 512
 
@@ -84,7 +78,7 @@ class ReadingPlan:
     protocol: str
     """Name of the protocol in whose form lexicons are asked."""
     lexicons: Mapping[str, str] = field(default_factory=dict)
-    """URIs of lexicons for all images, by name; see `read_words`."""
+    """URIs of lexicons for all images, by name; see `pipeline.lexicons`."""
     gpu: bool = False
     precision: Precision = "fp32"
 
@@ -107,20 +101,6 @@ def shard_tasks(datasets: Mapping[str, str]) -> tuple[ShardTask, ...]:
         for name, manifest in manifests.items()
         for index, shard in enumerate(manifest.shards)
     )
-
-
-def read_words(uri: str) -> tuple[str, ...]:
-    """A lexicon: a text file in UTF-8 of a word a line.
-
-    Raises:
-        ConfigError: There is none, or it is in another encoding.
-    """
-    try:
-        return tuple(read_bytes(uri).decode("utf-8-sig").splitlines())
-    except ObjectNotFoundError as error:
-        raise ConfigError(f"There is no lexicon {uri}; give a text file of a word a line.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"The lexicon {uri} isn't UTF-8 ({error}); convert it.") from error
 
 
 def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa.Table:
@@ -154,7 +134,8 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
         num_cpus=0 if plan.gpu else 1,
     )
     tables, done = [READING_SCHEMA.empty_table()], 0
-    for table in graph.iter_batches(batch_size=None, batch_format="pyarrow"):
+    found: Iterable[Any] = graph.iter_batches(batch_size=None, batch_format="pyarrow")
+    for table in found:
         tables.append(table.cast(READING_SCHEMA))
         done += table.num_rows
         if told:
@@ -197,11 +178,8 @@ class Reader:
     """
 
     def __init__(self, recognizer: Recognizer, protocol: Protocol, lexicons: Mapping[str, str]) -> None:
-        own = recognizer.bundle.charset
         self._recognizer, self._protocol = recognizer, protocol
-        self._charset = own
-        if protocol.characters is not None:
-            self._charset = Charset(characters=protocol.characters, fold_case=protocol.fold_case)
+        self._charset = asked_charset(protocol, recognizer.bundle.charset)
         self._lexicons = {name: self._lexicon(read_words(uri)) for name, uri in lexicons.items()}
 
     def read(self, task: ShardTask, model: int = 0) -> pa.Table:
@@ -278,6 +256,6 @@ class Reader:
 
     def _lexicon(self, words: tuple[str, ...] | list[str]) -> Lexicon | None:
         try:
-            return Lexicon(map(self._protocol.normalize, words), self._charset)
+            return asked_lexicon(words, self._protocol, self._charset)
         except LexiconError:
             return None

@@ -62,6 +62,9 @@ def notes(report: EvaluationReport) -> list[str]:
         told = [f"{n:,} {reason}" for reason, n in part.excluded.items()]
         told += [f"{n:,} unreadable ({reason}), counted as wrong" for reason, n in part.rejected.items()]
         lines += [f"{part.name}: {'; '.join(told)}."] if told else []
+    for name, dropped in report.dropped.items():
+        told = [f"{n:,} {reason}" for reason, n in dropped.items()]
+        lines += [f"Lexicon {name}: entries left out: {', '.join(told)}."] if told else []
     if paper_rows(report)[1]:
         lines.append("The papers' figures are of the field's test sets: compare them with those sets only.")
     return lines

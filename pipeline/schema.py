@@ -59,23 +59,27 @@ REJECT_SCHEMA = _schema(
 
 LISTING_SCHEMA = _schema(
     "listing",
-    1,
+    2,
     [
-        _required("id", pa.string()),
+        _required("input_id", pa.string()),
         _required("uri", pa.string()),
         _required("key", pa.string()),
         _required("etag", pa.string()),
         _required("size", pa.int64()),
         _required("modified", pa.timestamp("us", "UTC")),
+        _required("deletions", pa.int32()),
+        _required("gone", pa.bool_()),
     ],
 )
-"""An object that a run is to transcribe. id: from (uri, etag, size), so that a new version has a new one."""
+"""An object that a run owes a row. input_id: from (uri, etag, size), so that a new version has a new one.
+deletions: how often this object had been found deleted before. gone: it was there once and is no longer."""
 
 TRANSCRIPT_SCHEMA = _schema(
     "transcript",
-    1,
+    2,
     [
         _required("id", pa.string()),
+        _required("input_id", pa.string()),
         _required("uri", pa.string()),
         _required("key", pa.string()),
         _required("etag", pa.string()),
@@ -91,12 +95,16 @@ TRANSCRIPT_SCHEMA = _schema(
         _required("model_name", pa.string()),
         _required("model_version", pa.string()),
         _required("model_digest", pa.string()),
-        _required("run", pa.string()),
+        _required("decoder_version", pa.int32()),
+        _required("publication", pa.int64()),
         _required("recognised_at", pa.timestamp("us", "UTC")),
     ],
 )
-"""What became of a listed object: status ok with text, log_prob, confidence and the upright image's width and
-height in pixels; or status rejected with a reason in one stable word and a detail for a person."""
+"""What became of an object. id: of the object's version, the model and the decoder, unique in the table.
+status: ok or low_confidence with text, log_prob, confidence and the upright image's width and height in
+pixels; quarantined (it can't be read), superseded (overwritten before it was read; the next run reads what
+is there now) or deleted, with a reason in one stable word and a detail for a person. publication: the run's
+place among all that are published; of several rows of one uri, the one with the highest is current."""
 
 
 def version(schema: pa.Schema) -> int:

@@ -1,6 +1,6 @@
 """Images in storage to a table of texts: every object that was listed gets exactly one row.
 
-list → freeze → fetch → decode → pack → recognise → commit → audit
+list → subtract → freeze → fetch → decode → pack → recognise → commit → publish
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from functools import partial
 import pyarrow as pa
 
 from crnn.recognizer import Recognizer
-from pipeline.errors import DataError, ObjectNotFoundError
+from pipeline.errors import DataError
 from pipeline.registry import resolve_model
-from pipeline.transcription_run import Transcription
-from pipeline.transcription_stages import commit_and_audit, fetch_and_decode, pack, unpack
-from pipeline.transcripts import Tally, finished_shards, line_images, transcripts
+from pipeline.transcription_run import Transcription, remaining_shards
+from pipeline.transcription_stages import fetch_and_decode, pack, unpack, write_and_commit
+from pipeline.transcripts import line_images, transcripts
 
 FAULTS_BORNE = 8
 """Shards that may fail for storage's sake before a run gives up: by then it isn't one object's bad luck."""
@@ -27,13 +27,12 @@ fuse the two, and then no shard would be read while another is recognised."""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
-    """A shard's end: a tally, or the fault that left it undone."""
+    """A shard's end: it is committed, or a fault left it undone."""
 
     shard: int
-    tally: Tally
+    rows: int
+    """Committed; 0 with a fault."""
     fault: str | None
-    reused: bool
-    """Whether an earlier start of the run had done it."""
 
 
 def transcribe(job: Transcription) -> Iterator[ShardResult]:
@@ -45,18 +44,21 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
     import ray
     from ray.data import ActorPoolStrategy
 
-    finished = _finished(job)
-    recognisers, cpus = _recognisers(job.config.gpu, job.listing.shards - len(finished))
+    todo = remaining_shards(job)
+    if not todo:
+        return
+    recognisers, cpus = _recognisers(job.config.gpu, len(todo))
     read = partial(
         fetch_and_decode,
+        shards=todo,
         listing=job.listing,
-        finished=finished,
         preprocess=job.preprocess,
-        config=job.config.fetch,
+        fetch=job.config.fetch,
+        sandbox=job.config.sandbox,
     )
-    keep = partial(commit_and_audit, listing=job.listing, transcripts_uri=job.transcripts_uri)
+    keep = partial(write_and_commit, listing=job.listing, table_uri=job.table.uri, run_uri=job.run_uri)
     graph = (
-        ray.data.range(job.listing.shards, override_num_blocks=job.listing.shards)
+        ray.data.range(len(todo), override_num_blocks=len(todo))
         .map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS)
         .map_batches(
             PackAndRecognise,
@@ -71,23 +73,10 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
     )
     faults = 0
     for row in graph.iter_rows():
-        fault = row["fault"]
-        yield ShardResult(
-            shard=row["shard"],
-            tally=Tally.from_json(row["tally"]),
-            fault=fault,
-            reused=row["shard"] in finished,
-        )
-        faults += fault is not None
+        yield ShardResult(shard=row["shard"], rows=row["rows"], fault=row["fault"])
+        faults += row["fault"] is not None
         if faults >= FAULTS_BORNE:
             return
-
-
-def _finished(job: Transcription) -> frozenset[int]:
-    try:
-        return frozenset(finished_shards(job.transcripts_uri))
-    except ObjectNotFoundError:  # a folder on a disk begins with its first file
-        return frozenset()
 
 
 def _recognisers(gpu: bool, shards: int) -> tuple[int, int]:
@@ -120,5 +109,12 @@ class PackAndRecognise:
         if lines is None:
             return batch
         readings = self._recognizer.recognise(line_images(lines, self._job.preprocess.height))
-        table = transcripts(lines, readings, model=self._job.model, run=self._job.name, now=datetime.now(UTC))
+        table = transcripts(
+            lines,
+            readings,
+            model=self._job.model,
+            publication=self._job.listing.facts.publication,
+            least_confidence=self._job.config.least_confidence,
+            now=datetime.now(UTC),
+        )
         return pack(shard, table)

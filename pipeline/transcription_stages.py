@@ -4,6 +4,8 @@ Between tasks a shard is one row (shard, table, fault), its table packed into on
 blocks of rows as it likes, and a shard must stay whole.
 """
 
+from functools import lru_cache
+
 import pyarrow as pa
 
 from crnn.preprocess import PreprocessConfig
@@ -11,39 +13,43 @@ from pipeline.errors import DataError, StorageError
 from pipeline.fetch import FetchConfig
 from pipeline.lines import read_lines
 from pipeline.listing import Listing
-from pipeline.transcripts import Tally, audit, commit
+from pipeline.sandbox import Sandbox, SandboxConfig
+from pipeline.transcripts import commit
 
 
 def fetch_and_decode(
     batch: pa.Table,
     *,
+    shards: tuple[int, ...],
     listing: Listing,
-    finished: frozenset[int],
     preprocess: PreprocessConfig,
-    config: FetchConfig,
+    fetch: FetchConfig,
+    sandbox: SandboxConfig,
 ) -> pa.Table:
-    """A shard's number, in column id, to its lines; to nothing where its transcripts are there already."""
-    shard = batch["id"][0].as_py()
-    if shard in finished:
-        return pack(shard)
+    """A shard, by its place among those to do in column id, to its lines."""
+    shard = shards[batch["id"][0].as_py()]
     try:
-        return pack(shard, read_lines(listing.shard(shard), preprocess, config))
+        return pack(shard, read_lines(listing.shard(shard), _sandbox(preprocess, sandbox), fetch))
     except (StorageError, DataError) as error:
         return pack(shard, fault=str(error))
 
 
-def commit_and_audit(batch: pa.Table, *, listing: Listing, transcripts_uri: str) -> pa.Table:
-    """Writes a shard's transcripts, reads back what is there, and tells (shard, tally, fault)."""
+@lru_cache(maxsize=1)
+def _sandbox(preprocess: PreprocessConfig, config: SandboxConfig) -> Sandbox:
+    """This process's, kept from shard to shard: a child process takes a moment to start."""
+    return Sandbox(preprocess, config)
+
+
+def write_and_commit(batch: pa.Table, *, listing: Listing, table_uri: str, run_uri: str) -> pa.Table:
+    """Writes and commits a shard's transcripts; tells (shard, rows, fault)."""
     shard, table, fault = unpack(batch)
-    tally = Tally()
-    if fault is None:
+    rows = 0
+    if table is not None:
         try:
-            if table is not None:
-                commit(transcripts_uri, shard, table)
-            tally = audit(transcripts_uri, shard, listing.shard(shard))
+            rows = commit(table_uri, run_uri, shard, table, listing).tally.rows
         except (StorageError, DataError) as error:
             fault = str(error)
-    return pa.table({"shard": [shard], "tally": [tally.as_json()], "fault": pa.array([fault], pa.string())})
+    return pa.table({"shard": [shard], "rows": [rows], "fault": pa.array([fault], pa.string())})
 
 
 def pack(shard: int, table: pa.Table | None = None, fault: str | None = None) -> pa.Table:

@@ -1,29 +1,35 @@
-"""A run's transcripts: one Parquet file a shard, there whole or not at all, and then never changed."""
+"""A shard's rows, and the record that commits them: one file counts, whoever else wrote one too."""
 
+import hashlib
 import json
 import re
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crnn.preprocess import GreyImage
-from pipeline.errors import DataError
-from pipeline.schema import LISTING_SCHEMA, TRANSCRIPT_SCHEMA, check, conform
-from pipeline.storage import create_exclusive, join, list_objects, parquet_bytes, read_bytes
+from pipeline.errors import DataError, StorageError
+from pipeline.lines import DECODER_VERSION, QUARANTINED
+from pipeline.listing import Listing
+from pipeline.nightly.table import TableFile
+from pipeline.schema import LISTING_SCHEMA, TRANSCRIPT_SCHEMA, conform
+from pipeline.storage import create_exclusive, join, list_objects, parquet_bytes, read_bytes, write_atomic
 
-if TYPE_CHECKING:  # both import torch, which those who only write and audit need not
+if TYPE_CHECKING:  # both import torch, which those who only commit and count need not
     from crnn.decode import Hypothesis
     from pipeline.registry import ResolvedModel
 
-OK, REJECTED = "ok", "rejected"
-_PART = re.compile(r"(\d{6,})\.parquet")
+OK, LOW_CONFIDENCE = "ok", "low_confidence"
+READ = (OK, LOW_CONFIDENCE)
+"""The statuses of rows with a text."""
+_DONE = re.compile(r"(\d{6,})\.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +40,7 @@ class Tally:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Rows by status and reason."""
     confidence: float = 0.0
-    """Sum over the rows with status ok."""
+    """Sum over the rows with a text."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -43,43 +49,50 @@ class Tally:
             confidence=self.confidence + other.confidence,
         )
 
-    def as_json(self) -> str:
-        """For a cell of a table."""
-        outcomes = [[*outcome, count] for outcome, count in self.outcomes.items()]
-        return json.dumps([self.rows, outcomes, self.confidence])
+    @classmethod
+    def of(cls, table: pa.Table) -> "Tally":
+        """Of rows of TRANSCRIPT_SCHEMA."""
+        outcomes = zip(table["status"].to_pylist(), table["reason"].to_pylist(), strict=True)
+        return cls(
+            rows=table.num_rows,
+            outcomes=Counter((status, reason or "") for status, reason in outcomes),
+            confidence=sum(value or 0.0 for value in table["confidence"].to_pylist()),
+        )
+
+    def as_json(self) -> list[Any]:
+        """For a record."""
+        return [self.rows, [[*outcome, count] for outcome, count in self.outcomes.items()], self.confidence]
 
     @classmethod
-    def from_json(cls, text: str) -> "Tally":
-        """The tally that `as_json` wrote."""
-        rows, outcomes, confidence = json.loads(text)
+    def from_json(cls, value: list[Any]) -> "Tally":
+        """The tally that `as_json` gave."""
+        rows, outcomes, confidence = value
         counts = {(status, reason): count for status, reason, count in outcomes}
         return cls(rows=rows, outcomes=Counter(counts), confidence=confidence)
 
+    def count(self, *statuses: str) -> int:
+        """Rows with one of these statuses."""
+        return sum(count for (status, _), count in self.outcomes.items() if status in statuses)
+
     @property
-    def read(self) -> int:
-        """Rows with a text."""
-        return sum(count for (status, _), count in self.outcomes.items() if status == OK)
+    def quarantined_share(self) -> float:
+        """Of the images that were looked at."""
+        return self.count(QUARANTINED) / max(1, self.count(QUARANTINED, *READ))
 
     @property
     def mean_confidence(self) -> float | None:
         """Over the rows with a text; None where there is none."""
-        return self.confidence / self.read if self.read else None
+        read = self.count(*READ)
+        return self.confidence / read if read else None
 
 
-def part_uri(folder_uri: str, shard: int) -> str:
-    """Where a shard's transcripts are."""
-    return join(folder_uri, f"{shard:06d}.parquet")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """A shard that is committed."""
 
-
-def finished_shards(folder_uri: str) -> Iterator[int]:
-    """The shards whose transcripts are there.
-
-    Raises:
-        StorageError: The folder can't be listed.
-    """
-    for stored in list_objects(folder_uri):
-        if match := _PART.fullmatch(stored.key):
-            yield int(match[1])
+    file: TableFile
+    sha256: str
+    tally: Tally
 
 
 def line_images(lines: pa.Table, height: int) -> list[GreyImage]:
@@ -90,74 +103,130 @@ def line_images(lines: pa.Table, height: int) -> list[GreyImage]:
     ]
 
 
+def output_id(input_id: str, digest: str, deletions: int, *, gone: bool) -> str:
+    """32 hex digits that name a row: this model's reading of this version of this object."""
+    content = json.dumps([input_id, digest, DECODER_VERSION, deletions, gone])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
 def transcripts(
-    lines: pa.Table, readings: Sequence["Hypothesis"], *, model: "ResolvedModel", run: str, now: datetime
+    lines: pa.Table,
+    readings: Sequence["Hypothesis"],
+    *,
+    model: "ResolvedModel",
+    publication: int,
+    least_confidence: float,
+    now: datetime,
 ) -> pa.Table:
     """A table of TRANSCRIPT_SCHEMA, in the order of the lines.
 
     Args:
         lines: Of LINE_SCHEMA.
         readings: One for each line with pixels, in order.
+        publication: The run's.
+        least_confidence: Below it a text has status low_confidence.
         now: In UTC.
     """
     remaining = iter(readings)
     found = [next(remaining) if read else None for read in lines["pixels"].is_valid().to_pylist()]
+    count = len(found)
     columns: dict[str, Any] = {
         name: lines[name] for name in lines.column_names if name in TRANSCRIPT_SCHEMA.names
     }
     columns |= {
-        "status": [REJECTED if reading is None else OK for reading in found],
+        "id": [
+            output_id(i, model.digest, deletions, gone=gone)
+            for i, deletions, gone in zip(
+                *(lines[name].to_pylist() for name in ("input_id", "deletions", "gone")), strict=True
+            )
+        ],
+        "status": [
+            status if reading is None else OK if reading.confidence >= least_confidence else LOW_CONFIDENCE
+            for status, reading in zip(lines["status"].to_pylist(), found, strict=True)
+        ],
         "text": [reading and reading.text for reading in found],
         "log_prob": [reading and reading.log_prob for reading in found],
         "confidence": [reading and reading.confidence for reading in found],
-        "model_name": [model.name] * len(found),
-        "model_version": [model.version] * len(found),
-        "model_digest": [model.digest] * len(found),
-        "run": [run] * len(found),
-        "recognised_at": pa.array([now] * len(found), pa.timestamp("us", "UTC")),
+        "model_name": [model.name] * count,
+        "model_version": [model.version] * count,
+        "model_digest": [model.digest] * count,
+        "decoder_version": [DECODER_VERSION] * count,
+        "publication": [publication] * count,
+        "recognised_at": pa.array([now] * count, pa.timestamp("us", "UTC")),
     }
     return conform(pa.table(columns), TRANSCRIPT_SCHEMA)
 
 
-def commit(folder_uri: str, shard: int, table: pa.Table) -> bool:
-    """Writes a shard's transcripts unless they are there; True where it was this call that did.
-
-    Raises:
-        StorageError: They can't be written.
-    """
-    return create_exclusive(part_uri(folder_uri, shard), parquet_bytes(table))
-
-
-def audit(folder_uri: str, shard: int, objects: pa.Table) -> Tally:
-    """Reads a shard's transcripts back and holds them against what was listed.
+def commit(table_uri: str, run_uri: str, shard: int, rows: pa.Table, listing: Listing) -> Done:
+    """Writes a shard's rows and commits them, unless it is committed already; what then counts.
 
     Args:
-        objects: The shard's, of LISTING_SCHEMA.
+        table_uri: The table's folder.
+        run_uri: The run's; its last part is the run's name.
+        shard: Its number.
+        rows: Of TRANSCRIPT_SCHEMA, one for each object of the shard.
+        listing: What the run owes.
 
     Raises:
-        DataError: A row is missing, there twice, or contradicts itself.
-        StorageError: They can't be read.
+        DataError: The rows aren't one for each object.
+        StorageError: They can't be written.
     """
-    uri = part_uri(folder_uri, shard)
-    try:
-        table = pq.read_table(pa.BufferReader(read_bytes(uri)))
-    except pa.ArrowException as error:
-        raise DataError(f"{uri} is damaged ({error}): remove it and run the same again.") from error
-    check(table.schema, TRANSCRIPT_SCHEMA, uri)
     same = [name for name in LISTING_SCHEMA.names if name in TRANSCRIPT_SCHEMA.names]
-    if not table.select(same).equals(objects.select(same)):
-        raise DataError(f"{uri} isn't one row for each object listed: remove it and run the same again.")
-    read = pc.equal(table["status"], OK)
-    if (
-        not pc.all(pc.equal(read, table["text"].is_valid())).as_py()
-        or not pc.all(pc.xor(read, table["reason"].is_valid())).as_py()
-    ):
+    read = pc.is_in(rows["status"], value_set=pa.array(READ))
+    whole = pc.all(pc.and_(pc.equal(read, rows["text"].is_valid()), pc.xor(read, rows["reason"].is_valid())))
+    if not rows.select(same).equals(listing.shard(shard).select(same)) or not whole.as_py():
         raise DataError(
-            f"{uri} holds rows with neither a text nor a reason: remove it and run the same again."
+            f"Shard {shard} of {run_uri} isn't one row for each object, with a text or a reason: not kept."
         )
-    outcomes = zip(table["status"].to_pylist(), table["reason"].to_pylist(), strict=True)
-    return Tally(
-        rows=table.num_rows,
-        outcomes=Counter((status, reason or "") for status, reason in outcomes),
-        confidence=pc.sum(table["confidence"]).as_py() or 0.0,
+    data = parquet_bytes(rows)
+    sha256 = hashlib.sha256(data).hexdigest()
+    run = run_uri.rpartition("/")[2]
+    file = TableFile(
+        path=f"run={run}/s{shard:06d}-{secrets.token_hex(8)}.parquet", bytes=len(data), rows=rows.num_rows
     )
+    uri = join(table_uri, file.path)
+    write_atomic(uri, data)
+    if hashlib.sha256(read_bytes(uri)).hexdigest() != sha256:
+        raise StorageError(
+            f"{uri} doesn't hold what was written to it. Check the store, and run the same again."
+        )
+    done = Done(file=file, sha256=sha256, tally=Tally.of(rows))
+    record = {"file": asdict(file), "sha256": sha256, "tally": done.tally.as_json()}
+    if create_exclusive(done_uri(run_uri, shard), json.dumps(record).encode()):
+        return done
+    return read_done(run_uri, shard)
+
+
+def done_uri(run_uri: str, shard: int) -> str:
+    """Where a shard's commit is recorded."""
+    return join(run_uri, "done", f"{shard:06d}.json")
+
+
+def read_done(run_uri: str, shard: int) -> Done:
+    """A shard's commit.
+
+    Raises:
+        DataError: The record is damaged.
+        StorageError: It can't be read.
+    """
+    uri = done_uri(run_uri, shard)
+    try:
+        record = json.loads(read_bytes(uri))
+        return Done(
+            file=TableFile(**record["file"]),
+            sha256=record["sha256"],
+            tally=Tally.from_json(record["tally"]),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{uri} is damaged ({error}): remove it and run the same again.") from error
+
+
+def finished_shards(run_uri: str) -> Iterator[int]:
+    """The shards of a run that are committed.
+
+    Raises:
+        StorageError: They can't be listed.
+    """
+    for stored in list_objects(join(run_uri, "done")):
+        if match := _DONE.fullmatch(stored.key):
+            yield int(match[1])

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import re
+import signal
 import socket
 import struct
 import sys
@@ -31,13 +32,19 @@ class Rule:
 
     kind: str
     """status, ok_error (a 200 with an error inside), delay, reset_before, reset_after (the request takes
-    effect, its answer is lost), truncate, corrupt (one byte flipped)."""
+    effect, its answer is lost), truncate, corrupt (one byte flipped), drop_condition (If-None-Match and
+    If-Match are ignored), kill_before and kill_after (a process is killed as the request arrives, or has
+    taken effect)."""
     method: str = ".*"
     path: str = ""
     query: str = ""
     code: str = "SlowDown"
     status: int = 503
     seconds: float = 0.0
+    pid: int = 0
+    """Process to kill."""
+    skip: int = 0
+    """How many requests that match go by before the first that it befalls."""
     times: int = 1_000_000
     """How many requests it befalls before it is over."""
     probability: float = 1.0
@@ -45,7 +52,10 @@ class Rule:
     def befalls(self, method: str, path: str, query: str, chance: float) -> bool:
         """Whether a request meets it."""
         matches = re.fullmatch(self.method, method) and re.search(self.path, path)
-        return bool(matches and re.search(self.query, query) and self.times > 0 and chance < self.probability)
+        if not (matches and re.search(self.query, query) and self.times > 0 and chance < self.probability):
+            return False
+        self.skip -= 1
+        return self.skip < 0
 
 
 class FaultyApp:
@@ -85,7 +95,13 @@ class FaultyApp:
         if rule.kind == "delay":
             time.sleep(rule.seconds)
             return self.app(environment, start)
-        if rule.kind == "reset_before":
+        if rule.kind == "drop_condition":
+            for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"):
+                environment.pop(name, None)
+            return self.app(environment, start)
+        if rule.kind == "kill_before":
+            os.kill(rule.pid, signal.SIGKILL)
+        if rule.kind in ("reset_before", "kill_before"):
             reset(environment)
         if rule.kind in ("status", "ok_error"):
             environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
@@ -95,7 +111,9 @@ class FaultyApp:
             return [b"" if environment["REQUEST_METHOD"] == "HEAD" else body]
         answer: list[Any] = []
         body = b"".join(self.app(environment, lambda *told: answer.extend(told[:2])))
-        if rule.kind == "reset_after":
+        if rule.kind == "kill_after":
+            os.kill(rule.pid, signal.SIGKILL)
+        if rule.kind in ("reset_after", "kill_after"):
             reset(environment)
         if rule.kind == "truncate":
             start(*answer)

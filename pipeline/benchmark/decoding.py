@@ -12,7 +12,7 @@ from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from pipeline.benchmark.measure import Row, Setting, memory_bytes_per_second, rate, row, torch_threads
 from pipeline.benchmark.posteriors import Pack, peaked_posteriors
-from pipeline.readings import PAPERS_DISTANCE
+from pipeline.lexicons import PAPERS_DISTANCE
 
 LARGE, SMALL = 50_000, 50
 """Entries of the lexicons: the paper's largest, and those that SVT's images have."""

@@ -5,9 +5,11 @@ survive being parsed as a path. botocore's own retries are off: one policy, here
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import random
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Req
 MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
 CHANGED = {"PreconditionFailed", "412"}
 DENIED = {"AccessDenied", "Forbidden", "403", "AllAccessDisabled"}
+_MD5 = re.compile("[0-9a-f]{32}")
 PATIENCE_TOLD = 5
 """Failed tries after which a person is told, once, that a request is slow."""
 
@@ -78,9 +81,14 @@ class S3Store:
         )
 
     def read(self, uri: str, etag: str | None = None) -> bytes:
-        """See `Store.read`."""
+        """See `Store.read`.
+
+        Where the etag is an MD5, as it is but for multipart uploads and KMS, it is held against the bytes. A
+        store whose etags only look like one gives itself away by giving the same bytes twice.
+        """
         bucket, key = split(uri)
         condition = {"IfMatch": f'"{etag}"'} if etag else {}
+        doubted: list[str] = []
 
         async def get(s3: Any) -> bytes:
             answer = await s3.get_object(Bucket=bucket, Key=key, **condition)
@@ -88,6 +96,13 @@ class S3Store:
                 data: bytes = await body.read()
             if len(data) != answer["ContentLength"]:
                 raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
+            found = answer.get("ETag", "").strip('"')
+            if etag and found != etag:  # an error may come with status 200
+                raise ConnectionError(f"an answer without the etag asked for came: {data[:200]!r}")
+            digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            if _MD5.fullmatch(found) and digest != found and digest not in doubted:
+                doubted.append(digest)
+                raise ConnectionError(f"bytes came whose MD5 is {digest} where the etag is {found}")
             return data
 
         return self._call(uri, "read", get)

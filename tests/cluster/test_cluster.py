@@ -1,6 +1,5 @@
 """Jobs on a cluster of several hosts, handed over with its token, while hosts die and links break."""
 
-import io
 import itertools
 import re
 import subprocess
@@ -9,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
+from pipeline.nightly.table import TranscriptTable
 from pipeline.registry import register_bundle, set_alias
 from pipeline.storage import list_objects, read_bytes, write_atomic
 from tests.cluster.conftest import PROVED, Place
@@ -59,26 +58,20 @@ def expected(place: Place, pictures: dict[str, bytes], untrained_bundle: Path) -
 
 
 def transcribe(place: Place, run: str) -> "subprocess.Popen[str]":
-    """Hands a night over."""
-    flags = [
-        "--input",
-        "s3://images/new",
-        "--output",
-        "s3://results/nights",
-        "--run",
-        run,
-        "--shard-rows",
-        "8",
-    ]
-    return place.cluster.submit(run, "python", str(ROOT / "jobs/transcribe.py"), *flags)
+    """Hands a night over; each has an output of its own, so that each has everything to do."""
+    flags = ["--input", "s3://images/new", "--output", f"s3://results/{run}", "--run", run]
+    sizes = ["--shard-rows", "8", "--lease-s", "10", "--least-confidence", "0"]
+    return place.cluster.submit(run, "python", str(ROOT / "jobs/transcribe.py"), *flags, *sizes)
 
 
-def parts(run: str) -> list[str]:
-    return [stored.uri for stored in list_objects(f"s3://results/nights/transcripts/{run}")]
+def commits(run: str) -> list[str]:
+    """The records of the finished shards."""
+    return [stored.uri for stored in list_objects(f"s3://results/{run}/runs/{run}/done")]
 
 
 def texts(run: str) -> dict[str, str]:
-    rows = [row for uri in parts(run) for row in pq.read_table(io.BytesIO(read_bytes(uri))).to_pylist()]
+    """What readers of the table see."""
+    rows = TranscriptTable(f"s3://results/{run}").rows().to_table().to_pylist()
     found = {row["key"]: row["text"] for row in rows}
     assert len(found) == len(rows), "an object has two rows"
     return found
@@ -86,7 +79,7 @@ def texts(run: str) -> dict[str, str]:
 
 def test_nobody_comes_in_from_another_host_without_the_token(place: Place) -> None:
     outside = place.hosts["w1"].prefix
-    for path in ("/", "/api/jobs/", "/api/version", "/nodes?view=summary"):
+    for path in ("/api/jobs/", "/api/version", "/api/cluster_status", "/nodes?view=summary", "/logical/actors"):
         curl = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).status)"
         done = on(outside, sys.executable, "-c", curl, place.cluster.address + path)
         assert "401" in done.stderr, f"{path}: {done.stdout}{done.stderr}"
@@ -107,10 +100,10 @@ def test_a_night_survives_a_host_that_dies_and_one_that_is_cut_off(
 ) -> None:
     place.whole()
     submitted = transcribe(place, "night-1")
-    until(lambda: len(parts("night-1")) >= 2, submitted)
+    until(lambda: len(commits("night-1")) >= 2, submitted)
     kill(place.hosts["w1"])
-    done = len(parts("night-1"))
-    until(lambda: len(parts("night-1")) > done, submitted)
+    done = len(commits("night-1"))
+    until(lambda: len(commits("night-1")) > done, submitted)
     place.network.cut("w2")
     code, told = ended(submitted)
     assert code == ExitCode.OK, told
@@ -128,13 +121,13 @@ def test_a_night_whose_head_dies_is_taken_up_after_its_restart(
 ) -> None:
     place.whole()
     submitted = transcribe(place, "night-2")
-    until(lambda: len(parts("night-2")) >= 2, submitted)
+    until(lambda: len(commits("night-2")) >= 2, submitted)
     for host in (place.cluster.host, *place.hosts.values()):
         kill(host)
     code, told = ended(submitted)
     assert code == ExitCode.FAILED, told
     assert "submit again" in told
-    early = {uri: read_bytes(uri) for uri in parts("night-2")}
+    early = {uri: read_bytes(uri) for uri in commits("night-2")}
     assert len(early) < IMAGES // 8
     place.whole()
     code, told = ended(transcribe(place, "night-2"))

@@ -285,7 +285,7 @@ def test_only_training_and_mlflow_may_delete() -> None:
 
 def test_settings_name_no_folder_that_their_role_may_not_use() -> None:
     settings = yaml.safe_load((KUBERAY / "overlays/prod/settings.yaml").read_text())["data"]
-    roles = {"nightly": ("IMAGES", "TRANSCRIPTS", "BACKFILL_OUTPUT"), "train": ("TRAINING_DATA", "RUNS")}
+    roles = {"nightly": ("IMAGES", "TRANSCRIPTS"), "train": ("TRAINING_DATA", "RUNS")}
     for role, names in roles.items():
         policy = json.loads((ROOT / f"infra/aws/policies/{role}.json").read_text())
         allowed = {resource for statement in policy["Statement"] for resource in statement["Resource"]}

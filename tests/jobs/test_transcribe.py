@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
 
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
 from jobs.transcribe import main
+from pipeline.nightly.lease import acquire
+from pipeline.nightly.table import TranscriptTable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,10 +33,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return pictures
 
 
-def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_part_is_noticed(
+def test_a_killed_job_started_again_ends_with_one_row_an_object(
     untrained_bundle: Path, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
-    source, parts = tmp_path / "in", tmp_path / "out/transcripts/night"
+    source, parts = tmp_path / "in", tmp_path / "out/table/run=night"
     source.mkdir()
     for name, data in pictures.items():
         (source / name).write_bytes(data)
@@ -57,26 +59,55 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object_and_a_spoilt_par
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == ExitCode.OK, again.stderr
-    assert re.search(r"ok +- +60\n", again.stdout)
-    assert re.search(r"rejected +not_an_image +1\n", again.stdout)
-    assert re.search(r"rows +61 of 61 objects", again.stdout)
+    assert re.search(r"low_confidence +- +60\n", again.stdout)
+    assert re.search(r"quarantined +not_an_image +1\n", again.stdout)
+    assert re.search(r"rows +61 of 61 owed", again.stdout)
     assert re.search(r"done before +([1-9]\d*)", again.stdout)
-    assert str(parts) in again.stdout
     assert all((parts / name).read_bytes() == data for name, data in early.items())
 
-    table = pq.read_table(parts)
+    published = TranscriptTable(str(tmp_path / "out")).rows()
+    assert published is not None
+    table = published.to_table()
     read = {row["key"]: row["text"] for row in table.to_pylist()}
     recognizer = Recognizer.load(untrained_bundle)
     alone = [h.text for h in recognizer([pictures[name] for name in sorted(pictures)])]
     assert read == dict(zip(sorted(pictures), alone, strict=True)) | {"notes.txt": None}
     assert table.num_rows == len(read)
 
-    spoilt = parts / "000003.parquet"
-    pq.write_table(pq.read_table(spoilt).slice(1), spoilt)
-    third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert third.returncode == ExitCode.INCOMPLETE
-    assert "4 of 61 objects have no row yet" in third.stderr
-    assert "000003.parquet" in third.stderr
+
+def test_a_second_night_reads_what_is_new_and_a_third_publishes_nothing(
+    usual: list[str], pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, names in enumerate((["00.png", "01.png"], ["02.png"], [])):
+        for name in names:
+            Path("in", name).write_bytes(pictures[name])
+        assert main([*usual, "--run", f"night{number}"]) == ExitCode.OK
+        told = capsys.readouterr().out
+        assert f"{len(names) + (number == 0)} of {len(names) + (number == 0)} owed" in told
+    assert "nothing published" in told
+    assert TranscriptTable("out").publications() == 2
+
+
+def test_a_job_beside_another_ends_with_75_and_leaves_it_alone(
+    usual: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with acquire("out", "first", silence_s=0.4) as lease:
+        assert main([*usual, "--run", "second", "--lease-s", "0.4"]) == ExitCode.LEASE_HELD
+        lease.check(ask=True)
+    assert "Run first is at work" in capsys.readouterr().err
+    assert not Path("out/runs").exists()
+
+
+def test_a_listing_that_fails_ends_with_3_and_its_cause(
+    usual: list[str], s3_server: Any, s3_bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code, status in (("AccessDenied", 403), ("ExpiredToken", 400)):
+        s3_server.order({"kind": "status", "query": "prefix=in", "code": code, "status": status})
+        assert main([*usual, "--input", f"{s3_bucket}/in", "--run", "r"]) == ExitCode.INCOMPLETE
+        told = capsys.readouterr().err
+        assert code in told
+        assert "--run r goes on from there" in told
+        assert not Path("out/runs/r/listing.json").exists()
 
 
 @pytest.fixture
@@ -105,4 +136,4 @@ def test_what_can_not_work_ends_with_2_before_ray_starts(
 ) -> None:
     assert main([*usual, *arguments]) == ExitCode.BAD_CONFIG
     assert told in capsys.readouterr().err
-    assert not Path("out/transcripts").exists()
+    assert not Path("out/table").exists()

@@ -1,7 +1,10 @@
 import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -9,9 +12,17 @@ from crnn.preprocess import MAX_BYTES, PreprocessConfig, line_image
 from pipeline.errors import StorageError
 from pipeline.fetch import FetchConfig
 from pipeline.lines import LINE_SCHEMA, read_lines
-from pipeline.listing import freeze
+from pipeline.sandbox import Sandbox, SandboxConfig
+from pipeline.schema import LISTING_SCHEMA
+from pipeline.storage import list_objects
 
 GEOMETRY = PreprocessConfig()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(GEOMETRY, SandboxConfig()) as sandbox:
+        yield sandbox
 
 
 def png(width: int, height: int) -> bytes:
@@ -20,43 +31,59 @@ def png(width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_every_object_becomes_one_row_with_pixels_or_a_reason(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(png(50, 20))
-    (folder / "b.txt").write_bytes(b"text")
-    (folder / "c.png").write_bytes(png(5_000, 20))
-    (folder / "d.png").write_bytes(b"")
-    (folder / "e.png").write_bytes(png(40, 32))
-    with (folder / "f.png").open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
-    (folder / "g.png").write_bytes(png(50, 20))
-    listing = freeze(str(folder), str(tmp_path / "run"), include="*", limit=None, shard_rows=99)
-    (folder / "g.png").unlink()
-    lines = read_lines(listing.shard(0), GEOMETRY, FetchConfig())
-    assert lines.schema.equals(LINE_SCHEMA)
-    assert lines["reason"].to_pylist() == [
-        None,
-        "not_an_image",
-        "too_wide",
-        "empty",
-        None,
-        "too_large",
-        "deleted",
+def listed(folder: Path, gone: str = "") -> pa.Table:
+    rows = [
+        {
+            "input_id": stored.key,
+            "uri": stored.uri,
+            "key": stored.key,
+            "etag": stored.etag,
+            "size": stored.size,
+            "modified": datetime.now(UTC),
+            "deletions": 0,
+            "gone": stored.key == gone,
+        }
+        for stored in list_objects(str(folder))
     ]
-    assert lines["width"].to_pylist() == [50, None, 5_000, None, 40, None, None]
-    assert lines["height"].to_pylist() == [20, None, 20, None, 32, None, None]
+    return pa.Table.from_pylist(rows, schema=LISTING_SCHEMA)
+
+
+def test_every_object_becomes_one_row_with_pixels_or_what_became_of_it(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    contents = {
+        "a.png": (png(50, 20), None, None),
+        "b.txt": (b"text", "quarantined", "not_an_image"),
+        "c.png": (png(5_000, 20), "quarantined", "too_wide"),
+        "d.png": (b"", "quarantined", "empty"),
+        "e.png": (png(40, 32), None, None),
+        "f.png": (b"", "quarantined", "too_large"),
+        "g.png": (png(50, 20), "deleted", "deleted"),
+        "h.png": (png(50, 20), "superseded", "changed"),
+        "i.png": (png(50, 20), "deleted", "deleted"),
+    }
+    for name, (data, _, _) in contents.items():
+        (tmp_path / name).write_bytes(data)
+    with (tmp_path / "f.png").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    table = listed(tmp_path, gone="i.png")
+    (tmp_path / "g.png").unlink()
+    (tmp_path / "h.png").write_bytes(png(51, 20))
+    lines = read_lines(table, sandbox, FetchConfig())
+    assert lines.schema.equals(LINE_SCHEMA)
+    assert lines["key"].to_pylist() == list(contents)
+    assert lines["status"].to_pylist() == [status for _, status, _ in contents.values()]
+    assert lines["reason"].to_pylist() == [reason for _, _, reason in contents.values()]
+    assert lines["width"].to_pylist() == [50, None, None, None, 40, None, None, None, None]
     wanted = line_image(np.arange(40 * 32, dtype=np.uint8).reshape(32, 40), GEOMETRY)
     assert lines["pixels"][4].as_py() == wanted.tobytes()
     assert lines["detail"].is_null().equals(lines["pixels"].is_valid())
 
 
-def test_a_fault_of_storage_is_no_objects_result(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(png(50, 20))
-    listing = freeze(str(folder), str(tmp_path / "run"), include="*", limit=None, shard_rows=99)
-    (folder / "a.png").unlink()
-    (folder / "a.png").symlink_to("a.png")
+def test_a_fault_of_storage_is_no_objects_result(tmp_path: Path, sandbox: Sandbox) -> None:
+    (tmp_path / "a.png").write_bytes(png(50, 20))
+    table = listed(tmp_path)
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").symlink_to("a.png")
     with pytest.raises(StorageError, match=r"a\.png"):
-        read_lines(listing.shard(0), GEOMETRY, FetchConfig())
+        read_lines(table, sandbox, FetchConfig())

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,86 +7,66 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError, DataError, ObjectNotFoundError
-from pipeline.listing import Listing, freeze, object_id
-from pipeline.storage import StoredObject
+from pipeline.errors import DataError
+from pipeline.listing import Listing, ListingFacts, freeze, input_id, is_frozen, read_listing
+from pipeline.schema import LISTING_SCHEMA
 
-KEYS = [f"{folder}/{number:02d}.png" for folder in ("a", "b c", "é") for number in range(9)]
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    for key in KEYS:
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(key.encode())
-    (folder / "notes.txt").write_text("no image")
-    return folder
+FACTS = ListingFacts(seen=40, named=30, gone=0, publication=7)
+NOW = datetime(2030, 1, 2, tzinfo=UTC)
 
 
-def frozen(images: Path, name: str = "run", **options: object) -> Listing:
-    wanted = {"include": ["*"], "limit": None, "shard_rows": 4} | options
-    return freeze(str(images), str(images.parent / name), **wanted)  # type: ignore[arg-type]
+def owed(count: int, first: int = 0) -> pa.Table:
+    rows = [
+        {
+            "input_id": input_id(f"/in/{i:04d}", "e", i),
+            "uri": f"/in/{i:04d}",
+            "key": f"{i:04d}",
+            "etag": "e",
+            "size": i,
+            "modified": NOW,
+            "deletions": 0,
+            "gone": False,
+        }
+        for i in range(first, first + count)
+    ]
+    return pa.Table.from_pylist(rows, schema=LISTING_SCHEMA)
 
 
 def keys(listing: Listing) -> list[str]:
     shards = [listing.shard(number) for number in range(listing.shards)]
+    assert [shard.num_rows for shard in shards] == [listing.shard_length(k) for k in range(len(shards))]
     assert all(shard.num_rows == listing.shard_rows for shard in shards[:-1])
     return [key for shard in shards for key in shard["key"].to_pylist()]
 
 
-@pytest.mark.parametrize("shard_rows", [1, 4, 28, 100])
-def test_every_object_is_in_exactly_one_shard_in_the_order_of_keys(images: Path, shard_rows: int) -> None:
-    listing = frozen(images, shard_rows=shard_rows)
-    assert keys(listing) == sorted([*KEYS, "notes.txt"], key=str.encode)
-    assert (listing.rows, listing.seen) == (28, 28)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(limit=st.integers(1, 40), shard_rows=st.integers(1, 40), patterns=st.sampled_from([["*"], ["*.png"]]))
-def test_a_limit_takes_the_first_by_key_among_those_that_match(
-    images: Path, limit: int, shard_rows: int, patterns: list[str]
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(0, 30), max_size=6), shard_rows=st.integers(1, 9))
+def test_every_row_is_in_exactly_one_shard_in_the_order_given(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_rows: int
 ) -> None:
-    name = f"{limit}-{shard_rows}-{patterns[0]}"
-    listing = frozen(images, name, limit=limit, shard_rows=shard_rows, include=patterns)
-    matching = KEYS if patterns == ["*.png"] else [*KEYS, "notes.txt"]
-    assert keys(listing) == sorted(matching, key=str.encode)[:limit]
+    table = owed(sum(sizes))
+    batches = [table.slice(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+    listing = freeze(str(tmp_path_factory.mktemp("run")), batches, FACTS, shard_rows)
+    assert keys(listing) == table["key"].to_pylist()
+    assert (listing.rows, listing.facts) == (table.num_rows, FACTS)
 
 
-def test_what_is_left_out_by_its_name_is_counted(images: Path) -> None:
-    listing = frozen(images, include=["*.txt", "a/*"])
-    assert keys(listing) == [*KEYS[:9], "notes.txt"]
-    assert listing.seen == 28
-
-
-def test_a_frozen_listing_never_changes(images: Path) -> None:
-    before = frozen(images)
-    (images / "a" / "new.png").write_bytes(b"new")
-    assert frozen(images) == before
-    assert "a/new.png" in keys(frozen(images, "another"))
+def test_the_first_to_freeze_a_listing_decides_for_all(tmp_path: Path) -> None:
+    assert not is_frozen(str(tmp_path / "run"))
+    first = freeze(str(tmp_path / "run"), [owed(9)], FACTS, 4)
+    assert is_frozen(str(tmp_path / "run"))
+    assert freeze(str(tmp_path / "run"), [owed(5, first=100)], FACTS, 2) == first
+    assert keys(read_listing(str(tmp_path / "run"))) == owed(9)["key"].to_pylist()
 
 
 def test_an_id_names_a_version_of_an_object() -> None:
-    stored = StoredObject(uri="s3://b/k", key="k", size=1, etag="e", modified=datetime.now(UTC))
-    others = [replace(stored, uri="s3://b/k2"), replace(stored, etag="f"), replace(stored, size=2)]
-    assert len({object_id(o) for o in [stored, *others]}) == 4
-    assert object_id(stored) == object_id(replace(stored, modified=datetime(2020, 1, 1, tzinfo=UTC)))
+    versions = [("s3://b/k", "e", 1), ("s3://b/k2", "e", 1), ("s3://b/k", "f", 1), ("s3://b/k", "e", 2)]
+    assert len({input_id(*version) for version in versions}) == 4
 
 
-def test_nothing_to_do_is_a_mistake_and_is_not_kept(images: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds 28 objects, none of which matches \*\.jpg"):
-        frozen(images, include=["*.jpg"])
-    assert frozen(images).rows == 28
-
-
-def test_a_missing_folder_is_no_empty_one(images: Path) -> None:
-    with pytest.raises(ObjectNotFoundError, match="missing"):
-        freeze(str(images / "missing"), str(images.parent / "r"), include="*", limit=None, shard_rows=1)
-
-
-def test_a_part_that_was_changed_is_refused(images: Path) -> None:
-    listing = frozen(images)
-    (part,) = (images.parent / "run" / "listing").iterdir()
+def test_a_part_that_was_changed_is_refused(tmp_path: Path) -> None:
+    listing = freeze(str(tmp_path / "run"), [owed(9)], FACTS, 4)
+    (part,) = (tmp_path / "run" / "listing").iterdir()
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
@@ -95,22 +74,8 @@ def test_a_part_that_was_changed_is_refused(images: Path) -> None:
         listing.shard(0)
 
 
-def test_a_damaged_record_is_refused(images: Path) -> None:
-    frozen(images)
-    (images.parent / "run" / "listing.json").write_text(json.dumps({"parts": 1}))
+@pytest.mark.parametrize("record", [{"parts": 1}, {"parts": [], "shard_rows": 3}, []])
+def test_a_damaged_record_is_refused(tmp_path: Path, record: object) -> None:
+    (tmp_path / "listing.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="damaged"):
-        frozen(images)
-
-
-def test_a_listing_from_s3_and_one_from_disk_differ_only_in_their_addresses(
-    images: Path, s3_bucket: str
-) -> None:
-    from pipeline.storage import write_atomic
-
-    for key in KEYS:
-        write_atomic(f"{s3_bucket}/in/{key}", key.encode())
-    there = freeze(f"{s3_bucket}/in", f"{s3_bucket}/run", include=["*"], limit=None, shard_rows=4)
-    here = frozen(images, include=["*.png"])
-    tables = [pa.concat_tables(x.shard(k) for k in range(x.shards)) for x in (there, here)]
-    assert tables[0].select(["key", "size"]).equals(tables[1].select(["key", "size"]))
-    assert len(set(tables[0]["id"].to_pylist())) == len(KEYS)
+        read_listing(str(tmp_path))

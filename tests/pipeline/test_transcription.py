@@ -3,21 +3,26 @@
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import pytest
 import ray
 from PIL import Image, ImageDraw
 
 from crnn.recognizer import Recognizer
-from pipeline.storage import list_objects, read_bytes, resolve, write_atomic
+from pipeline.errors import ObjectNotFoundError, UnpublishedError
+from pipeline.nightly.lease import Lease, acquire
+from pipeline.nightly.table import TranscriptTable
+from pipeline.storage import list_objects, read_bytes, write_atomic
 from pipeline.transcription import FAULTS_BORNE, ShardResult, transcribe
-from pipeline.transcription_run import TranscribeConfig, begin
-from pipeline.transcripts import Tally
+from pipeline.transcription_run import TranscribeConfig, Transcription, begin, publish, run_name
+from pipeline.transcripts import READ, Tally
 
 # Ray Data warns of its own defaults.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarning:ray\.data\.context")
@@ -92,15 +97,24 @@ def fill(folder_uri: str, contents: dict[str, bytes]) -> str:
     return folder_uri
 
 
+@contextmanager
+def started(config: TranscribeConfig) -> Iterator[tuple[Transcription, Lease]]:
+    with acquire(config.output, run_name(config)) as lease:
+        yield begin(config, run_name(config), lease), lease
+
+
 def run(config: TranscribeConfig) -> tuple[list[ShardResult], Tally]:
-    results = list(transcribe(begin(config)))
-    return results, sum((result.tally for result in results), Tally())
+    with started(config) as (job, lease):
+        results = list(transcribe(job))
+        return results, publish(job, lease)
 
 
 def rows(config: TranscribeConfig) -> dict[str, dict[str, Any]]:
     """A run's published rows by key; a key that is there twice fails."""
-    place = resolve(f"{config.output}/transcripts/{config.run}")
-    table: pa.Table = pq.read_table(place.path, filesystem=place.filesystem)
+    published = TranscriptTable(config.output).rows()
+    assert published is not None
+    table: pa.Table = published.to_table()
+    table = table.filter(pc.equal(table["run"], config.run))
     found = {row["key"]: row for row in table.to_pylist()}
     assert len(found) == table.num_rows
     assert len(set(table["id"].to_pylist())) == table.num_rows
@@ -108,7 +122,7 @@ def rows(config: TranscribeConfig) -> dict[str, dict[str, Any]]:
 
 
 def texts(found: dict[str, dict[str, Any]]) -> dict[str, tuple[str, float]]:
-    return {k: (r["text"], round(r["log_prob"], 3)) for k, r in found.items() if r["status"] == "ok"}
+    return {k: (r["text"], round(r["log_prob"], 3)) for k, r in found.items() if r["status"] in READ}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +136,7 @@ def three(
     s3_uri = fill(f"{bucket}/in", mixed)
     configs = [
         TranscribeConfig(input=clean_uri, output=f"{folder}/out", model=model, run="clean", shard_rows=5),
-        TranscribeConfig(input=mixed_uri, output=f"{folder}/out", model=model, run="mixed", shard_rows=4),
+        TranscribeConfig(input=mixed_uri, output=f"{folder}/out 2", model=model, run="mixed", shard_rows=4),
         TranscribeConfig(input=s3_uri, output=f"{bucket}/out", model=model, run="s3", shard_rows=100),
     ]
     for config in configs:
@@ -148,7 +162,7 @@ def test_strange_files_get_a_row_each_with_their_reason(
 ) -> None:
     found = rows(three[name])
     assert set(found) == set(good()) | set(BAD)
-    reasons = {key: row["reason"] for key, row in found.items() if row["status"] == "rejected"}
+    reasons = {key: row["reason"] for key, row in found.items() if row["status"] not in READ}
     assert reasons == {key: reason for key, (_, reason) in BAD.items()}
     assert all(found[key]["detail"] for key in BAD)
     assert found["phone/turned.jpg"]["width"] == 80
@@ -168,33 +182,69 @@ def test_a_fault_leaves_its_shard_for_the_next_start_which_does_only_that(
     bucket = s3_server.make_bucket("faulty")
     fill(f"{bucket}/in", good())
     config = TranscribeConfig(input=f"{bucket}/in", output=str(tmp_path), model=model, run="r", shard_rows=4)
-    job = begin(config)
-    s3_server.order({"kind": "status", "path": "/in/plain 2.png"})
-    first = {result.shard: result for result in transcribe(job)}
-    s3_server.order()
+    with started(config) as (job, lease):
+        s3_server.order({"kind": "status", "path": "/in/plain 2.png"})
+        first = {result.shard: result for result in transcribe(job)}
+        s3_server.order()
+        with pytest.raises(ObjectNotFoundError):
+            publish(job, lease)
     (faulty,) = [result for result in first.values() if result.fault]
     assert "plain 2.png" in str(faulty.fault)
     assert "SlowDown" in str(faulty.fault)
-    assert sum(result.tally.rows for result in first.values()) == 10
-    kept = {p.name: p.read_bytes() for p in (tmp_path / "transcripts/r").iterdir()}
+    assert sum(result.rows for result in first.values()) == 10
+    kept = {p.name: p.read_bytes() for p in (tmp_path / "table/run=r").iterdir()}
+    assert not job.table.is_published("r")
 
-    second = {result.shard: result for result in transcribe(begin(config))}
-    assert {shard for shard, result in second.items() if not result.reused} == {faulty.shard}
+    second, total = run(config)
+    assert [result.shard for result in second] == [faulty.shard]
+    assert total.rows == len(good())
     assert set(rows(config)) == set(good())
-    assert kept.items() <= {p.name: p.read_bytes() for p in (tmp_path / "transcripts/r").iterdir()}.items()
+    assert kept.items() <= {p.name: p.read_bytes() for p in (tmp_path / "table/run=r").iterdir()}.items()
 
 
 def test_what_changes_between_listing_and_reading_is_told(cluster: None, model: str, tmp_path: Path) -> None:
     source = fill(str(tmp_path / "in"), good())
     config = TranscribeConfig(input=source, output=str(tmp_path / "out"), model=model, run="r")
-    job = begin(config)
-    (tmp_path / "in" / "plain 1.png").unlink()
-    (tmp_path / "in" / "plain 2.png").write_bytes(b"overwritten")
-    (tmp_path / "in" / "late.png").write_bytes(b"late")
-    list(transcribe(job))
+    with started(config) as (job, lease):
+        (tmp_path / "in" / "plain 1.png").unlink()
+        (tmp_path / "in" / "plain 2.png").write_bytes(b"overwritten")
+        (tmp_path / "in" / "late.png").write_bytes(b"late")
+        list(transcribe(job))
+        publish(job, lease)
     found = rows(config)
     assert set(found) == set(good())
     assert (found["plain 1.png"]["reason"], found["plain 2.png"]["reason"]) == ("deleted", "changed")
+
+
+def test_a_night_of_garbage_is_not_published_until_a_person_says_so(
+    cluster: None, model: str, tmp_path: Path
+) -> None:
+    garbage = {f"{i:03d}.png": b"no picture" for i in range(30)}
+    source = fill(str(tmp_path / "in"), garbage | good())
+    config = TranscribeConfig(input=source, output=str(tmp_path / "out"), model=model, run="r")
+    with pytest.raises(UnpublishedError, match=r"30 images can't be read, 68\.2%.*--max-quarantined 0\.05"):
+        run(config)
+    assert not TranscriptTable(config.output).is_published("r")
+    results, total = run(replace(config, max_quarantined=0.7))
+    assert (results, total.rows) == ([], 44)
+    assert len(rows(config)) == 44
+
+
+def test_files_that_were_spoilt_before_they_were_published_stop_it(
+    cluster: None, model: str, tmp_path: Path
+) -> None:
+    source = fill(str(tmp_path / "in"), good())
+    config = TranscribeConfig(input=source, output=str(tmp_path / "out"), model=model, run="r", shard_rows=5)
+    with started(config) as (job, lease):
+        list(transcribe(job))
+        spoilt = sorted((tmp_path / "out/table/run=r").iterdir())[1]
+        spoilt.write_bytes(spoilt.read_bytes()[:-1])
+        with pytest.raises(UnpublishedError, match=rf"{spoilt.name} isn't what shard 1 committed"):
+            publish(job, lease)
+    (tmp_path / "out/runs/r/done/000001.json").unlink()
+    results, _ = run(config)
+    assert [result.shard for result in results] == [1]
+    assert set(rows(config)) == set(good())
 
 
 def test_a_store_that_fails_for_good_is_given_up_soon(
@@ -203,10 +253,10 @@ def test_a_store_that_fails_for_good_is_given_up_soon(
     bucket = s3_server.make_bucket("dead")
     fill(f"{bucket}/in", {f"{i:03d}.png": b"x" for i in range(60)})
     config = TranscribeConfig(input=f"{bucket}/in", output=str(tmp_path), model=model, run="r", shard_rows=1)
-    job = begin(config)
-    s3_server.order({"kind": "status", "path": "/in/", "code": "AccessDenied", "status": 403})
-    results = list(transcribe(job))
-    s3_server.order()
+    with started(config) as (job, _):
+        s3_server.order({"kind": "status", "path": "/in/", "code": "AccessDenied", "status": 403})
+        results = list(transcribe(job))
+        s3_server.order()
     assert len(results) == FAULTS_BORNE
     assert all("AccessDenied" in str(result.fault) for result in results)
-    assert not (tmp_path / "transcripts").exists()
+    assert not (tmp_path / "table").exists()

@@ -6,7 +6,8 @@ import pytest
 
 from crnn.checkpoint import Bundle
 from pipeline.errors import ConfigError, ModelNotFoundError
-from pipeline.transcription_run import TranscribeConfig, begin
+from pipeline.nightly.lease import acquire
+from pipeline.transcription_run import TranscribeConfig, Transcription, begin, run_name
 
 
 @pytest.fixture
@@ -18,6 +19,12 @@ def config(tmp_path: Path, untrained_bundle: Path) -> TranscribeConfig:
     )
 
 
+def started(config: TranscribeConfig) -> Transcription:
+    run = run_name(config)
+    with acquire(config.output, run) as lease:
+        return begin(config, run, lease)
+
+
 def change(config: TranscribeConfig, **fields: object) -> TranscribeConfig:
     values = {name: getattr(config, name) for name in TranscribeConfig.__dataclass_fields__}
     return TranscribeConfig(**values | fields)
@@ -26,17 +33,17 @@ def change(config: TranscribeConfig, **fields: object) -> TranscribeConfig:
 def test_a_run_is_pinned_with_all_that_its_result_depends_on(
     config: TranscribeConfig, tmp_path: Path
 ) -> None:
-    job = begin(config)
+    job = started(config)
     spec = json.loads((tmp_path / "out/runs/r/spec.json").read_text())
     assert spec["model"]["digest"] == job.model.digest
     assert spec["input"] == str(tmp_path / "in")
     assert spec["provenance"]["code"]
     assert job.listing.rows == 1
-    assert begin(config).listing == job.listing
+    assert started(config).listing == job.listing
 
 
 def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_path: Path) -> None:
-    begin(config)
+    started(config)
     bundle = Bundle.load(config.model)
     weights = {name: 2 * tensor for name, tensor in bundle.weights.items()}
     replace(bundle, weights=weights).save(tmp_path / "other")
@@ -45,13 +52,15 @@ def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_p
         {"limit": 5},
         {"include": ("*.png",)},
         {"precision": "bf16"},
+        {"policy": "backfill"},
+        {"least_confidence": 0.25},
     ):
         with pytest.raises(ConfigError, match=rf"another run \({next(iter(changed))} was"):
-            begin(change(config, **changed))
+            started(change(config, **changed))
 
 
 def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> None:
-    assert begin(change(config, run=None)).name[:2] == "20"
+    assert run_name(change(config, run=None))[:2] == "20"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +68,8 @@ def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> 
     [
         ({"limit": 0}, "--limit"),
         ({"shard_rows": 0}, "--shard-rows"),
+        ({"max_quarantined": 5}, "--max-quarantined"),
+        ({"lease_s": 0}, "--lease-s"),
         ({"run": "../elsewhere"}, "--run"),
         ({"run": ""}, "--run"),
         ({"output": "in/out", "input": "in"}, "lies in the input"),
@@ -80,6 +91,6 @@ def test_an_output_beside_the_input_is_fine(config: TranscribeConfig) -> None:
 
 def test_missing_models_and_folders_are_named(config: TranscribeConfig, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="no-model"):
-        begin(change(config, model=str(tmp_path / "no-model")))
+        started(change(config, model=str(tmp_path / "no-model")))
     with pytest.raises(ConfigError, match="no-folder"):
-        begin(change(config, input=str(tmp_path / "no-folder")))
+        started(change(config, input=str(tmp_path / "no-folder")))

@@ -1,0 +1,157 @@
+"""Real child processes that crash, hang and swell: the parent goes on."""
+
+import io
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from crnn.errors import ImageRejectedError
+from crnn.preprocess import REASONS, GreyImage, PreprocessConfig, decode_image, line_image
+from pipeline.sandbox import Sandbox, SandboxConfig
+
+GEOMETRY = PreprocessConfig()
+HOSTILE = "hostile_decoder:decode"
+DECODER = """
+import ctypes, os, time
+import numpy as np
+import crnn.preprocess
+
+def decode(data):
+    if data == b"segfault": ctypes.string_at(0)
+    if data == b"exit": os._exit(3)
+    if data == b"sleep": time.sleep(60)
+    if data == b"spin in native code": sum(range(10 ** 10))
+    if data == b"swell": bytearray(8 << 30)
+    if data == b"raise": raise RuntimeError("not a rejection")
+    if data.startswith(b"once "):
+        flag = data[5:].decode()
+        if not os.path.exists(flag):
+            open(flag, "w").close()
+            os._exit(1)
+    return np.full((20, 30), len(data), np.uint8)
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(GEOMETRY, SandboxConfig()) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    (tmp_path / "hostile_decoder.py").write_text(DECODER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Sandbox(GEOMETRY, SandboxConfig(seconds=1), decoder=HOSTILE) as sandbox:
+        yield sandbox
+
+
+def encoded(grey: GreyImage, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def outcome(sandbox: Sandbox, data: bytes) -> str:
+    try:
+        sandbox.decode(data)
+    except ImageRejectedError as error:
+        return error.reason if error.detail else "no detail"
+    return "a line"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"segfault", "SIGSEGV, SIGSEGV"),
+        (b"exit", "exit 3, exit 3"),
+        (b"sleep", "time limit, time limit"),
+        (b"spin in native code", "time limit, time limit"),
+        (b"swell", "exit 1, exit 1"),
+        (b"raise", "exit 1, exit 1"),
+    ],
+)
+def test_what_kills_the_decoder_twice_is_rejected_and_the_next_is_decoded(
+    hostile: Sandbox, data: bytes, told: str
+) -> None:
+    with pytest.raises(ImageRejectedError, match=f"killed_decoder: .* twice: {told}"):
+        hostile.decode(data)
+    line = hostile.decode(b"good")
+    assert (line.width, line.height) == (30, 20)
+
+
+def test_what_kills_the_decoder_once_gets_its_row(hostile: Sandbox, tmp_path: Path) -> None:
+    data = f"once {tmp_path / 'flag'}".encode()
+    expected = line_image(np.full((20, 30), len(data), np.uint8), GEOMETRY)
+    assert hostile.decode(data).pixels == expected.tobytes()
+
+
+def test_a_child_killed_from_outside_costs_nothing(sandbox: Sandbox) -> None:
+    good = encoded(np.full((20, 30), 7, np.uint8), "PNG")
+    before = sandbox.decode(good)
+    assert sandbox._child is not None
+    os.kill(sandbox._child.pid, signal.SIGKILL)
+    assert sandbox.decode(good) == before
+
+
+def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if not parent:
+        sandbox = Sandbox(GEOMETRY, SandboxConfig())
+        sandbox.decode(encoded(np.full((20, 30), 7, np.uint8), "PNG"))
+        assert sandbox._child is not None
+        os.write(writing, str(sandbox._child.pid).encode())
+        os._exit(0)
+    os.waitpid(parent, 0)
+    child = int(os.read(reading, 20))
+    end = time.monotonic() + 20
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < end:
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_lines_are_those_that_the_recogniser_prepares_itself(sandbox: Sandbox, kind: str) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (37, 91), np.uint8)
+    data = encoded(grey, kind)
+    line = sandbox.decode(data)
+    assert line.pixels == line_image(decode_image(data), GEOMETRY).tobytes()
+    assert (line.width, line.height) == (91, 37)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"]),
+    cut=st.floats(0, 1),
+    flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), max_size=8),
+)
+def test_broken_images_are_lines_or_rejections_with_a_known_reason(
+    sandbox: Sandbox, kind: str, cut: float, flips: list[tuple[float, int]]
+) -> None:
+    data = bytearray(encoded(np.random.default_rng(1).integers(0, 256, (16, 40), np.uint8), kind))
+    for place, mask in flips:
+        data[int(place * (len(data) - 1))] ^= mask
+    assert outcome(sandbox, bytes(data[: 1 + int(cut * len(data))])) in ("a line", *REASONS)
+
+
+def test_a_picture_cut_at_any_byte_never_ends_the_decoder(sandbox: Sandbox) -> None:
+    for kind in ("PNG", "GIF", "BMP", "TIFF"):
+        data = encoded(np.random.default_rng(2).integers(0, 256, (6, 9), np.uint8), kind)
+        sandbox.decode(data)
+        assert sandbox._child is not None
+        pid = sandbox._child.pid
+        for length in range(len(data)):
+            assert outcome(sandbox, data[:length]) in ("a line", *REASONS)
+        assert sandbox._child.pid == pid
