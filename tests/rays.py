@@ -68,7 +68,9 @@ class RayCluster:
         """The environment of somebody who may use it."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "MLFLOW_"))}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
-        return kept | token | {"PYTHONPATH": str(ROOT)}
+        # What a cluster's image has: our Python first, and the project.
+        path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+        return kept | token | {"PYTHONPATH": str(ROOT), "PATH": path}
 
     def hosting(self, title: str) -> list[Host]:
         """The nodes on which a process with this in its name runs."""
