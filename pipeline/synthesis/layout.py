@@ -45,7 +45,9 @@ class Page:
     """What is written, which isn't always what was asked for: small capitals are capitals."""
     effects: int
     extra: Margins
-    """Least margin at each side, in canvas pixels, that shows a piece of the neighbour, or the underline."""
+    """Margin at each side, in canvas pixels, that shows a piece of the neighbour and no more; 0 where none is."""
+    below: int
+    """Least margin below, in canvas pixels: what shows the underline."""
 
 
 class Typesetter:
@@ -93,7 +95,7 @@ class Typesetter:
         box = _paste(canvas, glyphs, _ACROSS, base)
         if box is None or box[3] - box[1] < _LEAST_HEIGHT:
             return None
-        extra = (0.0, 0.0, 0.0, 0.0)
+        extra, drawn_below = (0.0, 0.0, 0.0, 0.0), 0
         if u[_NEIGHBOUR] < chances.neighbour:
             extra = self._neighbour(canvas, box, base, spacing, beside=beside, face=face, u=u)
             effects |= BIT["neighbour"] if any(extra) else 0
@@ -102,9 +104,9 @@ class Typesetter:
             y = bottom + 2 + int(u[_UNDERLINE + 1] * 4)
             end = y + 2 + int(u[_UNDERLINE + 2] * 2)
             canvas[y:end, left:right] = 255
-            extra = (*extra[:3], max(extra[3], end - bottom + 1.0))
+            drawn_below = end - bottom + 1
             effects |= BIT["underline"]
-        return Page(canvas, box, text, effects, extra)
+        return Page(canvas, box, text, effects, extra, drawn_below)
 
     def _has_small_capitals(self, text: str) -> bool:
         """Some letter is small, and each has a capital of its own, unlike ß."""
