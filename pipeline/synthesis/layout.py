@@ -176,9 +176,10 @@ class Typesetter:
 
 
 def _dancing(glyphs: list[Glyph], draw: float) -> list[Glyph]:
-    """Each glyph up to 3 pixels up or down, as the draw's digits say."""
-    digits = int(draw * 2**40)
-    return [(ink, left, top + (digits >> 2 * i) % 4 * 2 - 3) for i, (ink, left, top) in enumerate(glyphs)]
+    """Each glyph up to 3 pixels up or down, as the draw's 24 bits say: two for each of twelve, then again."""
+    bits = int(draw * 2**24)
+    moves = [(bits >> 2 * (i % 12)) % 4 * 2 - 3 for i in range(len(glyphs))]
+    return [(ink, left, top + move) for (ink, left, top), move in zip(glyphs, moves, strict=True)]
 
 
 def _paste(canvas: Canvas, glyphs: list[Glyph], pen: int, base: int) -> Box | None:
