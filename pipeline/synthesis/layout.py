@@ -28,6 +28,8 @@ _LEAST_HEIGHT = 6
 """Of ink, in pixels: dots and dashes alone, enlarged to a picture, could be anything."""
 _SMALL = 0.78
 """Height of small capitals by that of capitals."""
+_PIECE = 0.45
+"""Most of a neighbouring letter that is in the picture: it must not be read as one of the word."""
 _SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
     START[name] for name in ("spacing", "small_caps", "jitter", "neighbour", "underline")
 )
@@ -166,6 +168,7 @@ class Typesetter:
         if line is None:
             return (0.0, 0.0, 0.0, 0.0)
         glyphs, width = line
+        shown = min(shown, _PIECE * glyphs[0][0].shape[1])
         # Clearly wider than between letters, so that it can't be read as one of them.
         space = min(int(9 + 1.8 * max(0, spacing / 64) + 8 * u[_NEIGHBOUR + 2]), 24)
         if behind:
