@@ -47,7 +47,7 @@ class Page:
     """What is written, which isn't always what was asked for: small capitals are capitals."""
     effects: int
     extra: Margins
-    """Margin at each side, in canvas pixels, that shows a piece of the neighbour and no more; 0 where none is."""
+    """Margin at each side, in canvas pixels, that shows a piece of the neighbour and no more; else 0."""
     below: int
     """Least margin below, in canvas pixels: what shows the underline."""
 

@@ -15,7 +15,8 @@ def drawn(shapes: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]
     """The shapes as another hand draws them: unit vectors near them, no two alike."""
     noise = np.random.default_rng(seed).standard_normal(shapes.shape) * 0.5 / np.sqrt(shapes.shape[1])
     near = shapes / np.linalg.norm(shapes, axis=1, keepdims=True) + noise
-    return (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    unit: npt.NDArray[np.float32] = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def letters() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
