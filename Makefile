@@ -18,7 +18,7 @@ help:
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
 	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
-	echo "make cluster-test  jobs on hosts in network namespaces that die and are cut off; as root, minutes"
+	echo "make cluster-test  a cluster of hosts in network namespaces: who may come in; as root, minutes"
 	echo "make lint   style, types and layers only"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 

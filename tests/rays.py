@@ -72,14 +72,6 @@ class RayCluster:
         path = f"{Path(sys.executable).parent}:{kept['PATH']}"
         return kept | token | {"PYTHONPATH": str(ROOT), "PATH": path}
 
-    def hosting(self, title: str) -> list[Host]:
-        """The nodes on which a process with this in its name runs."""
-        found = []
-        for host in (self.host, *self.workers):
-            if any(title in command for command in processes(host).values()):
-                found.append(host)
-        return found
-
     def start(self, num_cpus: int = 2) -> None:
         """Starts the head, and waits until jobs can be handed to it."""
         flags = [

@@ -17,12 +17,6 @@ from tests.rays import Host, RayCluster, kill
 
 PROVED: list[tuple[str, str]] = []
 WORKERS = ("w1", "w2", "w3")
-QUICK_TO_NOTICE = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "5000",
-    "RAY_health_check_failure_threshold": "5",
-}
 
 
 @dataclass
@@ -33,8 +27,6 @@ class Place:
     cluster: RayCluster
     environment: dict[str, str]
     """What jobs need to reach store and MLflow; the nodes have it, and nobody else."""
-    canaries: tuple[str, ...]
-    """Secrets that must be seen nowhere."""
     hosts: dict[str, Host] = field(default_factory=dict)
 
     def whole(self) -> None:
@@ -42,7 +34,6 @@ class Place:
         if self.cluster.host.process is None:
             self.cluster.start(num_cpus=0)
         for name in WORKERS:
-            self.network.mend(name)
             self._join(self.hosts[name])
 
     def _join(self, host: Host) -> None:
@@ -80,14 +71,14 @@ def place() -> Iterator[Place]:
         aws = {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "test-key",
-            "AWS_SECRET_ACCESS_KEY": f"canary-{secrets.token_hex(12)}",
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(12),
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         os.environ.update(aws)  # of this process too, which looks at what the jobs wrote
-        make_buckets("mlflow", "images", "words", "results")
+        make_buckets("mlflow")
         ip, prefix = network.add("mlflow")
-        secret = {"database": f"canary-{secrets.token_hex(12)}", "admin": f"canary-{secrets.token_hex(12)}"}
+        secret = {"database": secrets.token_hex(12), "admin": secrets.token_hex(12)}
         services.append(postgres(ip, prefix, folder, secret["database"]))
         services.append(mlflow(ip, prefix, folder, secret, aws))
         environment = aws | {
@@ -100,7 +91,7 @@ def place() -> Iterator[Place]:
         ip, prefix = network.add("head")
         cluster = RayCluster(
             host=Host(ip=ip, prefix=prefix),
-            environment=environment | QUICK_TO_NOTICE,
+            environment=environment,
             port=6379,
             dashboard=8265,
         )
@@ -108,7 +99,6 @@ def place() -> Iterator[Place]:
             network=network,
             cluster=cluster,
             environment=environment,
-            canaries=(aws["AWS_SECRET_ACCESS_KEY"], *secret.values(), cluster.token),
         )
         for name in WORKERS:
             ip, prefix = network.add(name)

@@ -1,4 +1,4 @@
-"""Hosts on one machine: network namespaces with addresses of their own on a bridge; links can be cut."""
+"""Hosts on one machine: network namespaces with addresses of their own on a bridge."""
 
 import os
 import shutil
@@ -49,14 +49,6 @@ class Network:
         ):
             _ip("-n", space, *command)
         return f"{NET}.{number}", ["ip", "netns", "exec", space]
-
-    def cut(self, host: str) -> None:
-        """Takes a host off the network; it doesn't notice but for the silence."""
-        _ip("link", "set", self._link(host), "down")
-
-    def mend(self, host: str) -> None:
-        """Puts it back."""
-        _ip("link", "set", self._link(host), "up")
 
     def close(self) -> None:
         """Removes hosts and bridge."""
