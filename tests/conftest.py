@@ -19,6 +19,8 @@ import pytest
 
 # Ray's token authentication writes into the home folder; the suite must leave no trace there.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Many processes on few cores: the threads of one would spin while those of another work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Worker processes inherit neither pytest's warning filters nor its patience for usage pings.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pipeline.benchmark.decoding import decoding
 from pipeline.benchmark.measure import Stage
 from pipeline.benchmark.recognition import preparation, recognition
+from pipeline.benchmark.synthesis import synthesis
 
 STAGES: Mapping[str, Stage] = {
+    "synthesise": synthesis,
     "prepare": preparation,
     "recognise": recognition,
     "decode": decoding,

@@ -1,8 +1,8 @@
 """What may happen to a word on its way into a picture, how often, and how much of it."""
 
 import math
-from collections.abc import Mapping
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 

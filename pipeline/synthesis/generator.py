@@ -50,7 +50,7 @@ class Generator:
             raise ConfigError(f"A seed is a whole number from 0 to 2^63 - 1; {seed} isn't.")
         self._split, self._seed = split, seed
         self._words = Words(assets, config.words, split)
-        self._renderer = Renderer(config, assets, split)
+        self.renderer = Renderer(config, assets, split)
 
     def shard(self, shard: int, rows: int) -> pa.Table:
         """The shard as a table of SAMPLE_SCHEMA's columns, JPEG images in it.
@@ -71,7 +71,7 @@ class Generator:
         for draw, (text, beside, u) in enumerate(self._draws(shard)):
             if found == rows:
                 return
-            picture = self._renderer.render(text, beside, u)
+            picture = self.renderer.render(text, beside, u)
             if picture is not None:
                 found += 1
                 yield Sample(draw, picture)
@@ -91,7 +91,7 @@ class Generator:
             if number > draw:
                 break
             if number == draw:
-                picture = self._renderer.render(text, beside, u)
+                picture = self.renderer.render(text, beside, u)
                 if picture is not None:
                     return self._row(shard, Sample(draw, picture))
         raise ConfigError(f"Draw {draw} of shard {shard} gave no row.")

@@ -57,6 +57,9 @@ class Typesetter:
 
     def __init__(self, config: SynthesisConfig, assets: Assets) -> None:
         self._assets, self._chances = assets, config.chances
+        # Plain views of the maps: each slice of a numpy.memmap is a memmap, which costs a microsecond.
+        self._ink, self._index = np.asarray(assets.glyphs), np.asarray(assets.index)
+        self._kerning = memoryview(np.ascontiguousarray(assets.kerning))
         allowed = config.words.characters or assets.characters
         self._place = {c: i for i, c in enumerate(assets.characters) if c in allowed}
         self._rows: dict[int, list[list[int]]] = {}
@@ -118,8 +121,8 @@ class Typesetter:
         """Glyphs from the pen's start, left corners included, and the line's width in pixels."""
         rows = self._rows.get(face)
         if rows is None:
-            rows = self._rows[face] = self._assets.index[face].tolist()
-        blob, kerning = self._assets.glyphs, self._assets.kerning[face]
+            rows = self._rows[face] = self._index[face].tolist()
+        blob, kerning = self._ink, self._kerning
         glyphs: list[Glyph] = []
         pen, before = 0, -1
         for character in text:
@@ -131,11 +134,11 @@ class Typesetter:
             if not present:
                 return None
             if 0 <= before < self._kerned and place < self._kerned:
-                pen += 4 * int(kerning[before, place])
+                pen += 4 * kerning[face, before, place]
             ink = blob[offset : offset + width * height].reshape(height, width)
             if lowered:
                 size = (max(1, round(width * _SMALL)), max(1, round(height * _SMALL)))
-                ink = cv2.resize(np.asarray(ink), size, interpolation=cv2.INTER_AREA)
+                ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
                 left, top, advance = round(left * _SMALL), round(top * _SMALL), round(advance * _SMALL)
             glyphs.append((ink, (pen >> 6) + left, top))
             pen += advance + spacing

@@ -65,11 +65,11 @@ class Renderer:
             split if config.designs == "split" else None, ordinary=config.ordinary
         )
         self._cumulative = np.cumsum(shares)
-        self._typesetter = Typesetter(config, assets)
-        self._stylist = Stylist(config.chances)
-        self._lens = Lens(config)
-        self._painter = Painter(config, assets)
-        self._camera = Camera(config)
+        self.typesetter = Typesetter(config, assets)
+        self.stylist = Stylist(config.chances)
+        self.lens = Lens(config)
+        self.painter = Painter(config, assets)
+        self.camera = Camera(config)
 
     def render(self, text: str, beside: str, u: Draws) -> Rendered | None:
         """The picture of a text; None where this draw makes one that nobody could read, or can't be made.
@@ -81,16 +81,16 @@ class Renderer:
         """
         place = int(np.searchsorted(self._cumulative, u[_FACE], side="right"))
         face = int(self._faces[min(place, len(self._faces) - 1)])
-        page = self._typesetter.page(text, beside, face, u)
-        view = None if page is None else self._lens.view(page, u)
+        page = self.typesetter.page(text, beside, face, u)
+        view = None if page is None else self.lens.view(page, u)
         if page is None or view is None:
             return None
-        ink = self._stylist.ink(page.canvas, u)
+        ink = self.stylist.ink(page.canvas, u)
         layers = ink.front if ink.behind is None else cv2.merge((ink.front, ink.behind))
-        seen = self._lens.take(layers, view, u)
+        seen = self.lens.take(layers, view, u)
         front, behind = (seen, None) if ink.behind is None else (seen[:, :, 0], seen[:, :, 1])
-        painted = self._painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
-        taken = self._camera.degrade(painted.image, view.text_height, painted.contrast, u)
+        painted = self.painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
+        taken = self.camera.degrade(painted.image, view.text_height, painted.contrast, u)
         contrast = _contrast(taken.image, front, behind)
         if contrast < self._config.strengths.least_contrast + _NOISE_TOLD * taken.noise:
             return None

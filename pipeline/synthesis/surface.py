@@ -39,7 +39,7 @@ class Painter:
 
     def __init__(self, config: SynthesisConfig, assets: Assets) -> None:
         self._config = config
-        self._tiles = assets.textures
+        self._tiles = np.asarray(assets.textures)  # a plain view: slices of a numpy.memmap are slow
         count, self._tile_height, self._tile_width = self._tiles.shape
         flat = self._tiles[:, ::4, ::4].reshape(count, -1)  # every pixel would be read, and paged in
         self._means = flat.mean(axis=1).tolist()

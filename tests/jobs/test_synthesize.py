@@ -50,7 +50,8 @@ def test_a_killed_job_started_again_makes_only_what_is_missing(tiny_assets: str,
     assert int(before[1]) >= 60
     for told in (r"images +500 in 25 shards", r"4-6 +\d", r"blur +\d", r"redrawn +\d", r"\d an image"):
         assert re.search(told, again.stdout), told
-    assert Image.open(output / "sheet.png").width > 1_000
+    with Image.open(output / "sheet.png") as sheet:
+        assert sheet.width > 1_000
 
     found = Manifest.read(str(output))
     plan = DataSetPlan(
@@ -81,7 +82,8 @@ def test_a_preview_is_one_sheet_and_nothing_else(
     assert main(["scene", *usual, "--preview", "12", *extra]) == ExitCode.OK
     assert "12 pictures: out/sheet.png" in capsys.readouterr().out
     assert [path.name for path in Path("out").iterdir()] == ["sheet.png"]
-    saturation = np.asarray(Image.open("out/sheet.png").convert("HSV"))[..., 1]
+    with Image.open("out/sheet.png") as sheet:
+        saturation = np.asarray(sheet.convert("HSV"))[..., 1]
     assert (len(np.unique(saturation)) > 5) == ("rgb" in extra)
 
 
