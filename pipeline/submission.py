@@ -101,14 +101,23 @@ class Submission:
         known = {str(job.submission_id): job.status.value for job in self._client.list_jobs()}
         attempt = _attempt_to_follow(self.name, known)
         if attempt not in known:
-            runtime_env = {"working_dir": working_dir} if working_dir else None
+            self._submit(attempt, entry, working_dir)
+        return attempt
+
+    def _submit(self, attempt: str, entry: Sequence[str], working_dir: str | None) -> None:
+        runtime_env = {"working_dir": working_dir} if working_dir else None
+        end = time.monotonic() + self._patience_s
+        while True:
             try:
                 self._client.submit_job(
                     entrypoint=shlex.join(entry), submission_id=attempt, runtime_env=runtime_env
                 )
+                return
             except (RuntimeError, ValueError) as error:
-                raise ClusterError(f"The cluster refused {attempt}: {error}") from error
-        return attempt
+                # A head that has just started answers before it can run jobs.
+                if "No available agent" not in str(error) or time.monotonic() > end:
+                    raise ClusterError(f"The cluster refused {attempt}: {error}") from error
+            time.sleep(POLL_S)
 
     def follow(self, attempt: str, show: Callable[[str], None]) -> Ending:
         """Shows the log as it grows, and waits for the end.

@@ -73,7 +73,7 @@ class RayCluster:
         return kept | token | {"PYTHONPATH": str(ROOT), "PATH": path}
 
     def start(self, num_cpus: int = 2) -> None:
-        """Starts the head, and waits until jobs can be handed to it."""
+        """Starts the head, and waits until it is alive."""
         flags = [
             "--head",
             f"--port={self.port}",
@@ -108,7 +108,7 @@ class RayCluster:
             )
 
     def wait(self) -> None:
-        """Waits until the head itself is alive, and jobs can be handed to it."""
+        """Waits until the head is alive."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             if self.alive():
@@ -141,7 +141,7 @@ class RayCluster:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> "subprocess.Popen[str]":
         """Hands a job over as a person or a scheduler does, in a process of its own."""
-        flags = [f"--address={self.address}", f"--name={name}", "--grace-s=30", "--patience-s=15"]
+        flags = [f"--address={self.address}", f"--name={name}", "--grace-s=30", "--patience-s=60"]
         flags += [f"--working-dir={working_dir}"] if working_dir else []
         return subprocess.Popen(
             [*self.host.prefix, sys.executable, str(ROOT / "jobs/submit.py"), *flags, "--", *entry],
