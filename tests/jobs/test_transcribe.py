@@ -50,6 +50,7 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
         str(tmp_path / "out"),
     ]
     command += ["--model", str(untrained_bundle), "--run", "night", "--shard-rows", "4"]
+    command += ["--tracking", f"sqlite:///{tmp_path}/mlflow.db"]
 
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
         while not (parts.is_dir() and any(parts.glob("*.parquet"))):
@@ -65,6 +66,8 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
     assert re.search(r"done before +([1-9]\d*)", again.stdout)
     assert all((parts / name).read_bytes() == data for name, data in early.items())
 
+    assert (tmp_path / "out/runs/night/report.html").is_file()
+    assert str(tmp_path / "out/runs/night/report.html") in again.stdout
     published = TranscriptTable(str(tmp_path / "out")).rows()
     assert published is not None
     table = published.to_table()
@@ -86,6 +89,16 @@ def test_a_second_night_reads_what_is_new_and_a_third_publishes_nothing(
         assert f"{len(names) + (number == 0)} of {len(names) + (number == 0)} owed" in told
     assert "nothing published" in told
     assert TranscriptTable("out").publications() == 2
+
+
+def test_a_dry_run_tells_what_is_new_and_writes_nothing(
+    usual: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in/b.txt").write_bytes(b"four")
+    assert main([*usual, "--dry-run", "--include", "*.txt"]) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert re.search(r"objects +2\n.*left out by name +1\nnew +1\nbytes to fetch +4\n", told)
+    assert not Path("out").exists()
 
 
 def test_a_job_beside_another_ends_with_75_and_leaves_it_alone(
