@@ -4,7 +4,6 @@ Shapes: N batch, T frames, V classes with the blank at 0, B prefixes in the beam
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import exp
 from typing import Protocol
 
@@ -30,7 +29,7 @@ class Hypothesis:
     confidence: float
     """Probability of the text being right, in [0, 1]; calibrated where the bundle says how."""
     spans: tuple[Span, ...] = ()
-    """Frames of each character, where asked for; `pixel_boxes` makes boxes of them."""
+    """Frames of each character, where asked for; `crnn.alignment.pixel_boxes` makes boxes of them."""
     alternatives: tuple["Hypothesis", ...] = ()
     """Other texts, likeliest first, where asked for."""
 
@@ -47,7 +46,7 @@ def best_path(log_probs_NTV: Tensor, charset: Charset, *, spans: bool = False) -
     """The text of the likeliest alignment of each item: argmax per frame, repeats merged, blanks dropped.
 
     Args:
-        log_probs_NTV: float32, normalised over V, on the CPU.
+        log_probs_NTV: float32, normalised over V, on any device: only the best of each frame leaves it.
         charset: Whose classes V are.
         spans: Whether to note the frames of each character.
 
@@ -59,7 +58,7 @@ def best_path(log_probs_NTV: Tensor, charset: Charset, *, spans: bool = False) -
         return [Hypothesis("", 0.0, 1.0)] * count
     values, classes = log_probs_NTV.max(dim=-1)
     log_probs = values.double().sum(dim=1).tolist()
-    classes_NT = classes.numpy()
+    classes_NT = classes.cpu().numpy()
     starts = classes_NT != BLANK
     starts[:, 1:] &= classes_NT[:, 1:] != classes_NT[:, :-1]
     # One string for the whole batch, cut by lengths: a Python loop over characters would cost the most.
@@ -88,32 +87,6 @@ def _runs(classes_NT: Indices) -> list[Span]:
     written = classes_NT.ravel()[firsts] != BLANK
     first = firsts[written] % frames
     return list(zip(first.tolist(), (first + lengths[written]).tolist(), strict=True))
-
-
-def pixel_boxes(
-    spans: tuple[Span, ...], frames: int, canonical_width: int, scaled_width: int, width: int
-) -> list[tuple[float, float]]:
-    """Left and right edge of each character in pixels of the original image.
-
-    A network that learnt by CTC fires for a frame or two somewhere on a character, so that the edge between
-    two characters is taken midway between their frames.
-
-    Args:
-        spans: Of a hypothesis.
-        frames: T of its log-probabilities.
-        canonical_width: Pixels of the padded line image, which the frames cover evenly.
-        scaled_width: Pixels of it that are image, not padding.
-        width: Pixels of the original.
-    """
-    if not spans:
-        return []
-    centres = [(first + end) / 2 for first, end in spans]
-    middles = [(a + b) / 2 for a, b in pairwise(centres)]
-    reach = max(middles[0] - centres[0], centres[-1] - middles[-1]) if middles else frames / 2
-    edges = [centres[0] - reach, *middles, centres[-1] + reach]
-    scale = canonical_width / frames * (width / scaled_width)
-    pixels = [min(max(edge * scale, 0.0), float(width)) for edge in edges]
-    return list(pairwise(pixels))
 
 
 def prefix_beam_search(

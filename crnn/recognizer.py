@@ -2,11 +2,15 @@
 
 recognizer = Recognizer.load("out/bundle")
 recognizer(["word.png", open("other.jpg", "rb").read(), pil_image, array])
+
+line = recognizer.prepare("word.png")
+(hypothesis,) = recognizer.recognise([line.pixels], spans=True, n_best=5)
+recognizer.boxes(line, hypothesis)
 """
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,16 +20,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from crnn.alignment import character_spans, pixel_boxes
 from crnn.batching import plan_packs, stack
+from crnn.calibration import Calibration
 from crnn.checkpoint import Bundle
-from crnn.decode import Hypothesis, best_path
+from crnn.decode import Hypothesis, best_path, prefix_beam_search
 from crnn.errors import BundleError
+from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.precision import Precision, use_bf16
 from crnn.preprocess import GreyImage, decode_image, line_image, upright
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
 RESOLVERS = "crnn.bundle_resolvers"
 """Entry-point group through which other packages teach `Recognizer.load` the URI schemes they know."""
+
+_BEAM = 16
+"""Prefixes that are followed at least where several texts are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +58,10 @@ class Recognizer:
         device: Where to compute, such as "cpu" or "cuda:0".
         precision: As `crnn.precision`; fp32 gives the same text on every machine.
         max_columns: Pixel columns of one batch, Σ width: what bounds memory.
+
+    Raises:
+        BundleError: The weights don't fit the network.
+        CalibrationError: The bundle was calibrated in a way that this release doesn't know.
     """
 
     def __init__(
@@ -62,6 +76,7 @@ class Recognizer:
         self.device = torch.device(device)
         self._bf16 = use_bf16(precision, self.device)
         self.max_columns = max_columns
+        self._calibration = Calibration.from_dict(bundle.calibration)
         self._model = bundle.model().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
@@ -90,14 +105,77 @@ class Recognizer:
         height, width = grey.shape
         return PreparedLine(pixels=line_image(grey, self.bundle.preprocess), width=width, height=height)
 
-    def recognise(self, lines: Sequence[GreyImage]) -> list[Hypothesis]:
-        """Reads line images made by `prepare`, of any mix of canonical widths; results in their order."""
+    def recognise(
+        self,
+        lines: Sequence[GreyImage],
+        *,
+        spans: bool = False,
+        n_best: int = 1,
+        lexicon: Lexicon | None = None,
+    ) -> list[Hypothesis]:
+        """Reads line images made by `prepare`, of any mix of canonical widths; results in their order.
+
+        Args:
+            lines: The images.
+            spans: Whether to note the frames of each character, for `boxes`.
+            n_best: How many texts to give; those after the first are `alternatives`. Beam search finds them,
+                several hundred times slower than the best path, and confidences are then shares among them.
+            lexicon: Read nothing but its entries; confidences are then shares among these.
+        """
         results: list[Hypothesis | None] = [None] * len(lines)
         for members in plan_packs([line.shape[1] for line in lines], self.max_columns):
             log_probs_NTV = self.log_probs(stack(lines[i] for i in members))
-            for i, hypothesis in zip(members, best_path(log_probs_NTV, self.bundle.charset), strict=True):
+            for i, hypothesis in zip(
+                members, self._texts(log_probs_NTV, spans, n_best, lexicon), strict=True
+            ):
                 results[i] = hypothesis
         return [hypothesis for hypothesis in results if hypothesis is not None]
+
+    def best_texts(self, log_probs_NTV: Tensor, *, spans: bool = False) -> list[Hypothesis]:
+        """The best path's text of each item, with its calibrated confidence where the bundle has one.
+
+        Args:
+            log_probs_NTV: As from `log_probs`, on any device.
+            spans: Whether to note the frames of each character.
+        """
+        found = best_path(log_probs_NTV, self.bundle.charset, spans=spans)
+        return found if self._calibration is None else self._calibration.apply(found)
+
+    def boxes(self, line: PreparedLine, hypothesis: Hypothesis) -> list[tuple[float, float]]:
+        """Left and right edge of each character in pixels of the upright original.
+
+        Args:
+            line: The image.
+            hypothesis: Read from it with `spans`.
+        """
+        canonical = line.pixels.shape[1]
+        return pixel_boxes(
+            hypothesis.spans,
+            frames=self.bundle.network.num_frames(canonical),
+            canonical_width=canonical,
+            scaled_width=self.bundle.preprocess.scaled_width(line.width, line.height),
+            width=line.width,
+        )
+
+    def _texts(
+        self, log_probs_NTV: Tensor, spans: bool, n_best: int, lexicon: Lexicon | None
+    ) -> list[Hypothesis]:
+        if lexicon is None and n_best == 1:
+            return self.best_texts(log_probs_NTV, spans=spans)
+        charset, log_probs_NTV = self.bundle.charset, log_probs_NTV.cpu()
+        if lexicon is not None:
+            found = decode_with_lexicon(log_probs_NTV, lexicon, n_best=n_best)
+        else:
+            width = max(_BEAM, n_best)
+            found = [
+                prefix_beam_search(item, charset, beam_width=width, n_best=n_best) for item in log_probs_NTV
+            ]
+        if not spans:
+            return found
+        return [
+            replace(hypothesis, spans=character_spans(item, charset.encode(hypothesis.text)))
+            for hypothesis, item in zip(found, log_probs_NTV, strict=True)
+        ]
 
     def log_probs(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
         """Log-probabilities of each class at each frame, for line images of one canonical width.
@@ -108,11 +186,15 @@ class Recognizer:
         Returns:
             float32 [N, T, V] on the CPU, normalised over V.
         """
+        return self._log_probs(images_NCHW).cpu()
+
+    def _log_probs(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
+        """The same, left on the device."""
         images = torch.from_numpy(images_NCHW).to(self.device, memory_format=torch.channels_last)
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
         with torch.inference_mode(), autocast:
             logits_NTV = self._model(images)
-            return logits_NTV.float().log_softmax(dim=-1).cpu()  # type: ignore[no-any-return]
+            return logits_NTV.float().log_softmax(dim=-1)  # type: ignore[no-any-return]
 
     def __call__(self, images: Sequence[ImageLike]) -> list[Hypothesis]:
         """Reads images of any kind that `prepare` takes; results in their order.

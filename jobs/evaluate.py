@@ -8,16 +8,27 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from crnn.checkpoint import Bundle
-from jobs.cli import parse_flags, table
+from crnn.precision import Precision
+from jobs.cli import Progress, parse_flags, table
 from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline.calibrate import calibrate, with_calibration
 from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.evaluation import EvaluationReport, evaluate_models
 from pipeline.gate import Comparison, Verdict, compare, judge
+from pipeline.manifest import Manifest
 from pipeline.protocols import named_uris
 from pipeline.publish import keep, prepare, track
 from pipeline.registry import register_bundle, resolve_model, set_alias
-from pipeline.report import GROUP_HEADERS, HEADERS, group_rows, notes, paper_rows, summary_rows
+from pipeline.report import (
+    GROUP_HEADERS,
+    HEADERS,
+    TRUST_HEADERS,
+    group_rows,
+    notes,
+    paper_rows,
+    summary_rows,
+    trust_rows,
+)
 from pipeline.tracking import resolve_tracking_uri
 
 
@@ -55,8 +66,9 @@ class EvaluateConfig:
     """Folder URI for the report, every reading and the pictures."""
     gpu: bool = False
     """Read on GPUs."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is about twice as fast and now and then differs in a character."""
+    precision: Precision = "fp32"
+    """fp32 reads the same everywhere; auto takes bf16 where the hardware computes in it, about twice as fast
+    and now and then another character."""
     experiment: str = "crnn"
     """MLflow experiment."""
     tracking: str | None = None
@@ -82,16 +94,19 @@ def run(config: EvaluateConfig) -> int:
     """Evaluates, prints, logs, and promotes where asked to; 3 where the candidate was kept out."""
     tracking_uri = resolve_tracking_uri(config.tracking)
     models = [config.model, *_rival(config, tracking_uri)]
-    with connect_ray():
+    datasets = named_uris(config.data, "Data sets")
+    images = len(models) * sum(Manifest.read(uri).rows for uri in datasets.values())
+    with connect_ray(), Progress(images, "images") as progress:
         report, *others = evaluate_models(
             models,
-            named_uris(config.data, "Data sets"),
+            datasets,
             config.protocol,
             filter_name=config.filter,
             lexicons=named_uris(config.lexicon, "Lexicons"),
             tracking_uri=tracking_uri,
             gpu=config.gpu,
             precision=config.precision,
+            told=progress.update,
         )
     other = others[0] if others else None
     comparisons = tuple(compare(*pair) for pair in zip(report.sets, other.sets, strict=True)) if other else ()
@@ -137,7 +152,8 @@ def tell(
         rows = [(c.name, c.images, c.gained, c.lost, round(100 * c.difference, 2)) for c in comparisons]
         against = f"against {other.model.name} version {other.model.version}"
         lines += ["", against, table(("set", "images", "gained", "lost", "difference %"), rows)]
-    return "\n".join([*lines, "", *notes(report)])
+    lines += ["", table(TRUST_HEADERS, trust_rows(report)), "", *notes(report)]
+    return "\n".join(lines)
 
 
 def _rival(config: EvaluateConfig, tracking_uri: str) -> list[str]:

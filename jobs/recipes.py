@@ -54,12 +54,12 @@ def demo() -> TrainConfig:
         output="out/demo/runs",
         network="small",
         charset="alnum36",
-        optimizer=OptimizerConfig(learning_rate=2e-3, ema_decay=0.99),
+        optimizer=OptimizerConfig(learning_rate=3e-3, ema_decay=0.99),
         pack_columns=3_200,
-        window_rows=4_096,
-        images=60_000,
+        window_rows=4_000,
+        images=40_000,
         log_every=10,
-        save_every=20_000,
+        save_every=10_000,
         keep=1,
     )
 

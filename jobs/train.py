@@ -12,11 +12,14 @@ from jobs.runtime import connect_ray, run_job
 from pipeline import provenance
 from pipeline.board import Facts
 from pipeline.fit import FitResult, Plan, fit, plan_run
-from pipeline.registry import register_bundle
+from pipeline.registry import register_bundle, set_alias
 from pipeline.resume import BUNDLE
 from pipeline.storage import join, local_copy
 from pipeline.tracking import Tracker, TrackerConfig, flatten, resolve_tracking_uri
 from pipeline.train_config import TrainConfig
+
+CANDIDATE = "candidate"
+"""Alias of the version trained last; jobs/evaluate.py --promote decides whether it becomes champion."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,12 +77,12 @@ class Line:
 
 
 def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
-    """Makes the best bundle a version of the registered model; returns the version."""
+    """Makes the best bundle a version of the registered model, and its candidate; returns the version."""
     config = plan.config
     if config.register_as is None:
         return None
     with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as directory:
-        return register_bundle(
+        version = register_bundle(
             directory,
             config.register_as,
             tracking_uri=config.tracking,
@@ -87,6 +90,8 @@ def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
             experiment=config.experiment,
             metrics=done.metrics,
         )
+    set_alias(config.register_as, CANDIDATE, version, tracking_uri=config.tracking)
+    return version
 
 
 def tell(plan: Plan, done: FitResult, version: str | None) -> str:
@@ -112,7 +117,7 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
         ("images seen", cell(int(metrics["images_seen"]))),
         ("images/s", cell(metrics["images_per_s"])),
         ("bundle", join(done.checkpoint_uri, BUNDLE)),
-        ("registered", f"models:/{config.register_as}/{version}" if version else "no"),
+        ("registered", f"models:/{config.register_as}/{version}, @{CANDIDATE}" if version else "no"),
     ]
     width = max(len(name) for name, _ in facts)
     told = [f"{name.ljust(width)}  {value}" for name, value in facts]

@@ -4,12 +4,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
-import ray
 
 from pipeline.errors import DataError
+from pipeline.fan_out import fan_out
 from pipeline.labels import LabelRejectedError, LabelRules
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.schema import REJECT_SCHEMA
@@ -18,7 +17,6 @@ from pipeline.storage import exists, join, parquet_bytes, read_bytes, write_atom
 
 REPORT = "audit.json"
 REJECTS = "rejects.parquet"
-_IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,20 +48,10 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str)
         DataError: Not one row can be learnt from.
         StorageError: A shard can't be read, or doesn't match its checksum.
     """
-    report = join(report_uri, REPORT)
-    if exists(report):
-        values = json.loads(read_bytes(report))
-        return Audit(**(values | {"kept_per_shard": tuple(values["kept_per_shard"])}))
-    task = ray.remote(_audit_shard)
-    pending = list(enumerate(manifest.shards))
-    running: dict[Any, int] = {}
-    results: dict[int, tuple[int, pa.Table, int, int, int]] = {}
-    while pending or running:
-        while pending and len(running) < _IN_FLIGHT:
-            index, shard = pending.pop(0)
-            running[task.remote(data_uri, shard, rules)] = index
-        done, _ = ray.wait(list(running))
-        results |= {running.pop(reference): ray.get(reference) for reference in done}
+    found = read_audit(report_uri)
+    if found is not None:
+        return found
+    results = dict(fan_out(_audit_shard, manifest.shards, data_uri, rules))
     ordered = [results[i] for i in range(len(manifest.shards))]
     rejects = pa.concat_tables([r[1] for r in ordered] or [REJECT_SCHEMA.empty_table()])
     columns, padded = sum(r[2] for r in ordered), sum(r[3] for r in ordered)
@@ -86,11 +74,20 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str)
             f"each is named in {join(report_uri, REJECTS)}. Does the charset fit the data?"
         )
     fields = {name: getattr(result, name) for name in Audit.__dataclass_fields__}
-    write_atomic(report, json.dumps(fields, indent=2).encode())
+    write_atomic(join(report_uri, REPORT), json.dumps(fields, indent=2).encode())
     return result
 
 
-def _audit_shard(data_uri: str, shard: ShardInfo, rules: LabelRules) -> tuple[int, pa.Table, int, int, int]:
+def read_audit(report_uri: str) -> Audit | None:
+    """The report of a finished audit, or None."""
+    report = join(report_uri, REPORT)
+    if not exists(report):
+        return None
+    values = json.loads(read_bytes(report))
+    return Audit(**(values | {"kept_per_shard": tuple(values["kept_per_shard"])}))
+
+
+def _audit_shard(shard: ShardInfo, data_uri: str, rules: LabelRules) -> tuple[int, pa.Table, int, int, int]:
     """Kept rows, rejected ones, scaled and canonical pixel columns of the kept, the longest label."""
     table = read_shard(data_uri, shard, columns=["id", "source", "text", "width", "height"])
     rejects: list[dict[str, str | None]] = []

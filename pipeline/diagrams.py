@@ -96,7 +96,7 @@ class _Axes:
     def bar(self, across: float, height: float) -> None:
         """A bar from the bottom."""
         (x, top), (_, bottom) = self._at((across, height)), self._at((across, 0))
-        self._draw.rectangle([x - 6, top, x + 6, bottom - 1], fill=_FAINT)
+        self._draw.rectangle([x - 6, min(top, bottom - 1), x + 6, bottom - 1], fill=_FAINT)
 
     def note(self, text: str) -> None:
         """A line in the upper left corner."""
@@ -135,7 +135,7 @@ def difference_sheet(ours: SetReport, theirs: SetReport, count: int = 48) -> byt
     shown = lost[: max(count // 2, count - len(gained))]
     shown += gained[: count - len(shown)]
     texts = [
-        (mine["truth"], f"{other['read'] or '(nothing)'} → {mine['read'] or '(nothing)'}", won)
+        (mine["truth"], f"{other['read'] or '(nothing)'} > {mine['read'] or '(nothing)'}", won)
         for won, mine, other in shown
     ]
     return word_sheet(_words(ours.uri, [(mine["shard"], mine["row"]) for _, mine, _ in shown], texts))

@@ -1,20 +1,24 @@
 """How well models read: counts per data set under a named protocol, each image accounted for."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crnn.checkpoint import Bundle
+from crnn.lexicon import LexiconError
 from crnn.metrics import PROTOCOLS, Counts, Protocol
 from crnn.precision import Precision
 from pipeline.errors import ConfigError
+from pipeline.lexicons import asked_charset, asked_lexicon, read_words
 from pipeline.manifest import Manifest
 from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.protocols import FILTERS, Filter
-from pipeline.readings import ModelSource, ReadingPlan, read_all, read_words, shard_tasks
+from pipeline.readings import ModelSource, ReadingPlan, read_all, shard_tasks
 from pipeline.registry import ResolvedModel, resolve_model
 from pipeline.storage import absolute
 
@@ -61,6 +65,8 @@ class EvaluationReport:
     protocol: Protocol
     filter: Filter
     sets: tuple[SetReport, ...] = field(default_factory=tuple)
+    dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Entries of each lexicon for all images that could not be asked, by reason."""
 
     @property
     def counts(self) -> Counts:
@@ -103,6 +109,7 @@ def evaluate_models(
     tracking_uri: str | None = None,
     gpu: bool = False,
     precision: Precision = "fp32",
+    told: Callable[[int], None] | None = None,
 ) -> list[EvaluationReport]:
     """Reads data sets with several models in one pass over the data; Ray must be connected.
 
@@ -115,6 +122,7 @@ def evaluate_models(
         tracking_uri: Of MLflow, for models:/ URIs.
         gpu: Give each reader a GPU.
         precision: Of the networks; fp32 unless speed matters more than the last word.
+        told: Is told how many images are read, by all models together, each time there are more.
 
     Returns:
         One report a model, in their order.
@@ -133,11 +141,11 @@ def evaluate_models(
     # Readers have another working folder.
     datasets = {name: absolute(uri) for name, uri in datasets.items()}
     lexicons = {name: absolute(uri) for name, uri in (lexicons or {}).items()}
-    unusable = [name for name, uri in lexicons.items() if not any(map(str.strip, read_words(uri)))]
-    if unusable:
-        raise ConfigError(f"The lexicons {', '.join(unusable)} hold no word; give at least one.")
     tracking_uri = resolve_tracking_uri(tracking_uri)
     resolved = [resolve_model(model, tracking_uri) for model in models]
+    dropped = {
+        name: _dropped(uri, PROTOCOLS[protocol], resolved[0].directory) for name, uri in lexicons.items()
+    }
     sources = [
         # A bundle in a bucket is fetched by each node; the folder here is the driver's own copy.
         ModelSource(uri=model if model.startswith("s3://") else found.uri, tracking_uri=tracking_uri)
@@ -151,7 +159,7 @@ def evaluate_models(
         gpu=gpu,
         precision=precision,
     )
-    readings = read_all(plan)
+    readings = read_all(plan, told)
     fingerprints = {name: Manifest.read(uri).fingerprint for name, uri in datasets.items()}
 
     def part(model: int, name: str) -> SetReport:
@@ -171,6 +179,7 @@ def evaluate_models(
             protocol=PROTOCOLS[protocol],
             filter=FILTERS[filter_name],
             sets=tuple(part(i, name) for name in datasets),
+            dropped=dropped,
         )
         for i, model in enumerate(resolved)
     ]
@@ -211,6 +220,16 @@ def score(
         images_per_second=readings.num_rows / seconds if seconds else 0.0,
         readings=readings,
     )
+
+
+def _dropped(uri: str, protocol: Protocol, bundle: Path) -> Mapping[str, int]:
+    charset = asked_charset(protocol, Bundle.load(bundle).charset)
+    try:
+        return asked_lexicon(read_words(uri), protocol, charset).dropped
+    except LexiconError as error:
+        raise ConfigError(
+            f"The lexicon {uri} is of no use under protocol {protocol.name}: {error}"
+        ) from error
 
 
 def _lexicon_counts(counted: pa.Table) -> dict[str, Counts]:

@@ -15,12 +15,14 @@ from pipeline.gate import Comparison
 from pipeline.report import (
     GROUP_HEADERS,
     HEADERS,
+    TRUST_HEADERS,
     Rows,
     character_rows,
     group_rows,
     metrics,
     notes,
     summary_rows,
+    trust_rows,
 )
 from pipeline.storage import join, parquet_bytes, write_atomic
 from pipeline.tracking import DataInput, MetricPoint, Tracker, TrackerConfig, flatten
@@ -51,7 +53,10 @@ def prepare(
         against: Another model's evaluation on the same sets, to show where they differ.
         comparisons: Of the two, set by set.
     """
-    tables: dict[str, tuple[tuple[str, ...], Rows]] = {"summary": (HEADERS, summary_rows(report))}
+    tables: dict[str, tuple[tuple[str, ...], Rows]] = {
+        "summary": (HEADERS, summary_rows(report)),
+        "trust": (TRUST_HEADERS, trust_rows(report)),
+    }
     pictures: dict[str, bytes] = {}
     for part in report.sets:
         for kind, rows in group_rows(part).items():

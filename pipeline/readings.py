@@ -1,7 +1,7 @@
 """What recognisers read from data sets: one row an image and model, made on Ray, shard by shard."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,20 +9,16 @@ import pyarrow as pa
 from torch import Tensor
 
 from crnn.batching import plan_packs, stack
-from crnn.calibration import Calibration
-from crnn.charset import Charset
-from crnn.decode import best_path
 from crnn.errors import ImageRejectedError
 from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon, fold_classes
 from crnn.metrics import PROTOCOLS, Protocol
 from crnn.precision import Precision
 from crnn.preprocess import GreyImage
 from crnn.recognizer import Recognizer
-from pipeline.errors import ConfigError, ObjectNotFoundError
+from pipeline.lexicons import LARGE_LEXICON, PAPERS_DISTANCE, asked_charset, asked_lexicon, read_words
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.registry import resolve_model
 from pipeline.shards import read_shard
-from pipeline.storage import read_bytes
 
 READING_SCHEMA = pa.schema(
     [
@@ -47,10 +43,6 @@ READING_SCHEMA = pa.schema(
 """model: its place in the plan. shard, row: where the image is in the data set. reason, detail: why it could
 not be read; what was read is null there. lexicon_predictions: the entry found, by the lexicon's name, in the
 protocol's form. seconds: the image's share of its reader's time, lexicons left out."""
-
-LARGE_LEXICON = 2_000
-"""Entries from which on a lexicon is searched as in the paper: among those near the best path."""
-PAPERS_DISTANCE = 3
 
 _CHUNK = 512
 
@@ -86,7 +78,7 @@ class ReadingPlan:
     protocol: str
     """Name of the protocol in whose form lexicons are asked."""
     lexicons: Mapping[str, str] = field(default_factory=dict)
-    """URIs of lexicons for all images, by name; see `read_words`."""
+    """URIs of lexicons for all images, by name; see `pipeline.lexicons`."""
     gpu: bool = False
     precision: Precision = "fp32"
 
@@ -111,22 +103,16 @@ def shard_tasks(datasets: Mapping[str, str]) -> tuple[ShardTask, ...]:
     )
 
 
-def read_words(uri: str) -> tuple[str, ...]:
-    """A lexicon: a text file in UTF-8 of a word a line.
+def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa.Table:
+    """Carries out a plan on Ray, which must be connected.
 
-    Raises:
-        ConfigError: There is none, or it is in another encoding.
+    Args:
+        plan: What to read.
+        told: Is told how many images are read, by all models together, each time there are more.
+
+    Returns:
+        A table of READING_SCHEMA, in the tasks' order.
     """
-    try:
-        return tuple(read_bytes(uri).decode("utf-8-sig").splitlines())
-    except ObjectNotFoundError as error:
-        raise ConfigError(f"There is no lexicon {uri}; give a text file of a word a line.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"The lexicon {uri} isn't UTF-8 ({error}); convert it.") from error
-
-
-def read_all(plan: ReadingPlan) -> pa.Table:
-    """Carries out a plan on Ray, which must be connected: a table of READING_SCHEMA, in the tasks' order."""
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -147,8 +133,14 @@ def read_all(plan: ReadingPlan) -> pa.Table:
         num_gpus=1 if plan.gpu else 0,
         num_cpus=0 if plan.gpu else 1,
     )
-    tables = [table for table in ray.get(graph.to_arrow_refs()) if table.num_rows]
-    return pa.concat_tables(tables).cast(READING_SCHEMA) if tables else READING_SCHEMA.empty_table()
+    tables, done = [READING_SCHEMA.empty_table()], 0
+    found: Iterable[Any] = graph.iter_batches(batch_size=None, batch_format="pyarrow")
+    for table in found:
+        tables.append(table.cast(READING_SCHEMA))
+        done += table.num_rows
+        if told:
+            told(done)
+    return pa.concat_tables(tables)
 
 
 class ShardReader:
@@ -186,12 +178,8 @@ class Reader:
     """
 
     def __init__(self, recognizer: Recognizer, protocol: Protocol, lexicons: Mapping[str, str]) -> None:
-        own = recognizer.bundle.charset
         self._recognizer, self._protocol = recognizer, protocol
-        self._calibration = Calibration.from_dict(recognizer.bundle.calibration)
-        self._charset = own
-        if protocol.characters is not None:
-            self._charset = Charset(characters=protocol.characters, fold_case=protocol.fold_case)
+        self._charset = asked_charset(protocol, recognizer.bundle.charset)
         self._lexicons = {name: self._lexicon(read_words(uri)) for name, uri in lexicons.items()}
 
     def read(self, task: ShardTask, model: int = 0) -> pa.Table:
@@ -223,9 +211,7 @@ class Reader:
         aside = 0.0
         for members in plan_packs([line.shape[1] for line in lines], self._recognizer.max_columns):
             log_probs_NTV = self._recognizer.log_probs(stack(lines[i] for i in members))
-            hypotheses = best_path(log_probs_NTV, self._recognizer.bundle.charset)
-            if self._calibration is not None:
-                hypotheses = self._calibration.apply(hypotheses)
+            hypotheses = self._recognizer.best_texts(log_probs_NTV)
             paused = time.perf_counter()
             numbers = [readable[i] for i in members]
             found = self._with_lexicons(log_probs_NTV, [words[i] for i in numbers], own)
@@ -270,6 +256,6 @@ class Reader:
 
     def _lexicon(self, words: tuple[str, ...] | list[str]) -> Lexicon | None:
         try:
-            return Lexicon(map(self._protocol.normalize, words), self._charset)
+            return asked_lexicon(words, self._protocol, self._charset)
         except LexiconError:
             return None

@@ -19,6 +19,15 @@ HEADERS = (
     "images/s",
     "rejected",
 )
+TRUST_HEADERS = (
+    "set",
+    "calibration error",
+    "by chance",
+    "no review at 95 %",
+    "confidence for 95 %",
+    "no review at 99 %",
+    "confidence for 99 %",
+)
 GROUP_HEADERS = ("group", "images", "accuracy %", "CER %")
 Rows = list[tuple[Any, ...]]
 
@@ -44,7 +53,7 @@ def _scores(counts: Counts) -> tuple[Any, ...]:
 
 
 def notes(report: EvaluationReport) -> list[str]:
-    """What has to be known beside the table: protocol, filter, what was left out and why, trust."""
+    """What has to be known beside the table: protocol, filter, what was left out and why."""
     lines = [
         f"Protocol {report.protocol.name}: {report.protocol.says}.",
         f"Filter {report.filter.name}: {report.filter.says}.",
@@ -52,17 +61,30 @@ def notes(report: EvaluationReport) -> list[str]:
     for part in report.sets:
         told = [f"{n:,} {reason}" for reason, n in part.excluded.items()]
         told += [f"{n:,} unreadable ({reason}), counted as wrong" for reason, n in part.rejected.items()]
-        measured = trust(part.counted)
-        told.append(
-            f"calibration error {measured.calibration_error:.3f} (by chance {measured.by_chance:.3f})"
-        )
-        told += [
-            f"at {100 * precision:.0f} % precision {100 * coverage:.1f} % of words need no review"
-            f" (confidence {threshold:.3f})"
-            for precision, (coverage, threshold) in measured.coverage.items()
-        ]
-        lines.append(f"{part.name}: {'; '.join(told)}.")
+        lines += [f"{part.name}: {'; '.join(told)}."] if told else []
+    for name, dropped in report.dropped.items():
+        told = [f"{n:,} {reason}" for reason, n in dropped.items()]
+        lines += [f"Lexicon {name}: entries left out: {', '.join(told)}."] if told else []
+    if paper_rows(report)[1]:
+        lines.append("The papers' figures are of the field's test sets: compare them with those sets only.")
     return lines
+
+
+def trust_rows(report: EvaluationReport) -> Rows:
+    """For TRUST_HEADERS: how far each set's confidences can be trusted.
+
+    Shares of the words, in %, that need no review where 95 % or 99 % of them have to be right, and the least
+    confidence that gives that.
+    """
+    rows: Rows = []
+    for part in report.sets:
+        measured = trust(part.counted)
+        shares: list[Any] = [round(measured.calibration_error, 3), round(measured.by_chance, 3)]
+        for coverage, threshold in measured.coverage.values():
+            # Where no word is sure enough there is no confidence to ask for.
+            shares += [round(100 * coverage, 1), round(threshold, 3) if coverage else None]
+        rows.append((part.name, *shares))
+    return rows
 
 
 def paper_rows(report: EvaluationReport) -> tuple[tuple[str, ...], Rows]:

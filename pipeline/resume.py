@@ -15,6 +15,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -83,9 +84,10 @@ def read(directory: Path, device: torch.device) -> tuple[dict[str, Any], Progres
         progress = Progress(**saved["counters"])
         progress.position = read_position(directory)
         progress.history = read_history(directory)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, UnpicklingError) as error:
+        told = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"{directory} is not a whole training checkpoint ({error}). Delete that checkpoint's folder to "
+            f"{directory} is not a whole training checkpoint ({told}). Delete that checkpoint's folder to "
             "go on from the one before it."
         ) from error
     return saved["learner"], progress

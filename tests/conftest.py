@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,6 +50,23 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     geometry = PreprocessConfig(height=network.height)
     Bundle(network=network, charset=ALNUM36, preprocess=geometry, weights=weights).save(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_assets(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of synthesis assets with five faces, one of them for validation, and Malay words: few and
+    in plain letters."""
+    import matplotlib
+
+    from pipeline.synthesis.asset_builder import AssetsConfig, build_assets
+
+    fonts, output = tmp_path_factory.mktemp("fonts"), tmp_path_factory.mktemp("tiny-assets")
+    for name in ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic"):
+        shutil.copy(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", fonts)
+    config = AssetsConfig(
+        fonts=(str(fonts),), fonts_at_hand=False, packages="none", textures=16, language="ms"
+    )
+    return build_assets(str(output), config).uri
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +149,13 @@ class MlflowServer:
             str(self.folder / "artifacts"),
         ]
         with (self.folder / "server.log").open("ab") as log:
-            # A session of its own: its web workers die with it.
+            # A session of its own: its web workers die with it. Its job runners are a dozen processes more.
             self._process = subprocess.Popen(
-                [*command, *stores, "--workers", "1"], stdout=log, stderr=log, start_new_session=True
+                [*command, *stores, "--workers", "1"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
         for _ in range(600):
             try:
@@ -167,3 +189,22 @@ def mlflow_server(mlflow_process: MlflowServer, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     return mlflow_process
+
+
+@pytest.fixture(scope="session")
+def matplotlib_fonts() -> Path:
+    """The folder of fonts that come with matplotlib: some for text, some for mathematics alone."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
+@pytest.fixture(scope="session")
+def small_assets(matplotlib_fonts: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of assets for synthesis, of these fonts and wordfreq's words; not to be changed."""
+    from pipeline.synthesis.asset_builder import AssetsConfig, build_assets
+
+    uri = str(tmp_path_factory.mktemp("assets"))
+    fonts = (str(matplotlib_fonts),)
+    build_assets(uri, AssetsConfig(fonts=fonts, fonts_at_hand=False, packages="none", textures=16))
+    return uri

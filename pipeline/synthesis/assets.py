@@ -27,6 +27,7 @@ WORDS = "words.arrow"
 
 Kind = Literal["sign", "text", "display", "handwriting"]
 """sign: sans serif; text: with serifs, or as typewritten; display: drawn to be noticed."""
+Case = Literal["both", "upper", "lower"]
 ORDINARY: tuple[Kind, ...] = ("sign", "text")
 
 Bytes = npt.NDArray[np.uint8]
@@ -48,6 +49,9 @@ class Face:
     """What it is made for."""
     split: Split
     """Of its design."""
+    case: Case
+    """upper: its small letters are drawn as capitals, so what it writes must be upper-cased first; lower: the
+    other way round; both: as is."""
     file: str
     """Name of the file, with #n for the n-th font of a collection."""
     sha256: str
@@ -107,24 +111,25 @@ class Assets:
         try:
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
             words = pa.ipc.open_file(pa.memory_map(str(folder / WORDS))).read_all()
-        except (OSError, ValueError, pa.ArrowException) as error:
+            faces = tuple(Face(**face) for face in record["faces"])
+        except (OSError, ValueError, TypeError, pa.ArrowException) as error:
             raise DataError(f"{uri} is damaged ({error}). Make the assets again.") from error
         return cls(
             uri=absolute(uri),
             fingerprint=record["fingerprint"],
             characters=record["characters"],
             cap_height=record["cap_height"],
-            faces=tuple(Face(**face) for face in record["faces"]),
+            faces=faces,
             words=words,
             record=record,
             **arrays,
         )
 
-    def face_ids(self, split: Split, *, ordinary: float = 0.7) -> tuple[Ints, Floats]:
+    def face_ids(self, split: Split | None, *, ordinary: float = 0.7) -> tuple[Ints, Floats]:
         """The faces of a split, and how probable each is: a design is drawn first, then one of its faces.
 
         Args:
-            split: Whose designs.
+            split: Whose designs; None for all.
             ordinary: Share of draws from the designs for signs and text alone; the rest is from all.
 
         Raises:
@@ -132,7 +137,7 @@ class Assets:
         """
         if not 0 <= ordinary <= 1:
             raise ConfigError(f"ordinary is a share of the draws, 0 to 1; {ordinary} isn't.")
-        ids = [i for i, face in enumerate(self.faces) if face.split == split]
+        ids = [i for i, face in enumerate(self.faces) if split in (None, face.split)]
         plain = [i for i in ids if self.faces[i].kind in ORDINARY]
         probability = np.zeros(len(self.faces))
         for some, share in ((plain, ordinary if plain else 0.0), (ids, 1 - ordinary if plain else 1.0)):

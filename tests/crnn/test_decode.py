@@ -1,5 +1,4 @@
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn.charset import ALNUM36, Charset
-from crnn.decode import best_path, pixel_boxes, prefix_beam_search
+from crnn.decode import best_path, prefix_beam_search
 from tests.oracles import collapse, text_probabilities
 
 AB = Charset(characters="ab")
@@ -58,15 +57,6 @@ def test_spans_hold_exactly_the_frames_of_their_characters(seed: int) -> None:
         for character, (first, end) in zip(hypothesis.text, hypothesis.spans, strict=True):
             covered[first:end] = [character] * (end - first)
         assert covered == [AB.decode([c]) if c else None for c in path]
-
-
-def test_boxes_share_edges_and_stay_inside_the_image() -> None:
-    boxes = pixel_boxes(((2, 3), (5, 7), (11, 12)), frames=12, canonical_width=48, scaled_width=44, width=88)
-    assert all(a[1] == b[0] for a, b in pairwise(boxes))
-    assert boxes[0][0] >= 0
-    assert boxes[-1][1] == 88
-    assert pixel_boxes((), frames=12, canonical_width=48, scaled_width=44, width=88) == []
-    assert pixel_boxes(((5, 6),), frames=12, canonical_width=48, scaled_width=48, width=96) == [(0.0, 92.0)]
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,8 @@
 """The recogniser: every kind of input, and texts that don't depend on their company."""
 
 import io
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crnn.batching import stack
+from crnn.calibration import Calibration
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.errors import BundleError, ImageRejectedError
+from crnn.lexicon import Lexicon
 from crnn.model import PAPER, SMALL, CRNNConfig, seeded
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
@@ -77,6 +81,44 @@ def test_log_probabilities_do_not_depend_on_the_company(
     finally:
         recognizer.max_columns = 16_384
     assert texts == [recognizer.recognise([line])[0].text for line in lines]
+
+
+def test_confidences_are_calibrated_as_the_bundle_says() -> None:
+    plain = RECOGNIZERS["small"]
+    calibration = Calibration(bias=0.5, likelihood=-0.3, length=0.1)
+    calibrated = Recognizer(replace(plain.bundle, calibration=calibration.to_dict()))
+    lines = [plain.prepare(noise(100, 32, seed)).pixels for seed in range(3)]
+    before, after = plain.recognise(lines), calibrated.recognise(lines)
+    assert [h.text for h in after] == [h.text for h in before]
+    expected = [calibration.confidence(h.log_prob, len(h.text)) for h in before]
+    assert [h.confidence for h in after] == pytest.approx(expected)
+    assert [h.confidence for h in after] != pytest.approx([h.confidence for h in before])
+
+
+def test_every_character_has_a_box_in_the_original_whichever_way_it_was_read() -> None:
+    recognizer = RECOGNIZERS["small"]
+    line = recognizer.prepare(noise(200, 50, seed=4))
+    lexicon = Lexicon(["abc", "hello"], ALNUM36)
+    for found in (
+        *recognizer.recognise([line.pixels], spans=True),
+        *recognizer.recognise([line.pixels], spans=True, n_best=3),
+        *recognizer.recognise([line.pixels], spans=True, lexicon=lexicon),
+    ):
+        boxes = recognizer.boxes(line, found)
+        assert len(boxes) == len(found.text) > 0
+        assert all(0 <= left < right <= 200 for left, right in boxes)
+        assert all(a[1] == b[0] for a, b in pairwise(boxes))
+
+
+def test_several_texts_come_likeliest_first_and_a_lexicon_leaves_no_others() -> None:
+    recognizer = RECOGNIZERS["small"]
+    lines = [recognizer.prepare(noise(width, 32, seed=width)).pixels for width in (60, 90, 61)]
+    for found in recognizer.recognise(lines, n_best=4):
+        listed = [found.log_prob, *(h.log_prob for h in found.alternatives)]
+        assert len(listed) == 4
+        assert listed == sorted(listed, reverse=True)
+    lexicon = Lexicon(["abc", "hello"], ALNUM36)
+    assert {h.text for h in recognizer.recognise(lines, lexicon=lexicon)} <= {"abc", "hello"}
 
 
 def test_log_probabilities_are_normalised() -> None:

@@ -80,3 +80,8 @@ def test_the_reliability_diagram_is_drawn_whatever_the_confidences(uri: str, rea
             assert image.width > 800
     empty = part(uri, [], []).counted
     assert reliability_diagram(empty, "nothing")
+
+
+def test_a_word_among_hundreds_still_has_a_bar(uri: str) -> None:
+    lone = part(uri, ["w"] * 401, [0.05, *[0.95] * 400])
+    assert reliability_diagram(lone.counted, "one in 401")

@@ -108,8 +108,9 @@ def test_every_image_is_read_as_the_recogniser_reads_it(cluster: None, bundle: P
 
 def test_each_lexicon_is_decoded_in_the_protocols_form(cluster: None, bundle: Path, tmp_path: Path) -> None:
     uri = make_set(tmp_path / "a", ["One", "two", "...", "four"], lexicons=True, spoil=1)
-    (tmp_path / "words.txt").write_text("FOUR\nfive\n")
+    (tmp_path / "words.txt").write_text("FOUR\nfive\n\nFour!\n…\n")
     report = evaluate(str(bundle), {"a": uri}, lexicons={"given": str(tmp_path / "words.txt")})
+    assert report.dropped == {"given": {"blank": 2, "duplicate": 1}}
     (part,) = report.sets
     found = {row["text"]: dict(row["lexicon_predictions"] or ()) for row in part.readings.to_pylist()}
     assert found["two"] == {}  # could not be read
@@ -178,6 +179,10 @@ def test_what_can_not_be_evaluated_is_said_before_anything_is_read(bundle: Path,
         evaluate(str(bundle), {"a": str(tmp_path)})
     (tmp_path / "blank.txt").write_text(" \n\n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    for name, told in (("blank", "no word"), ("latin", "UTF-8"), ("none", "no lexicon")):
+    for name, told in (
+        ("blank", "of no use"),
+        ("latin", "UTF-8"),
+        ("none", "no lexicon"),
+    ):
         with pytest.raises(ConfigError, match=told):
             evaluate(str(bundle), {"a": "x"}, lexicons={"l": str(tmp_path / f"{name}.txt")})

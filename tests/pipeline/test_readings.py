@@ -13,9 +13,8 @@ from crnn.metrics import PROTOCOLS
 from crnn.model import CRNN, NETWORKS
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
-from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
-from pipeline.readings import Reader, read_words, shard_tasks
+from pipeline.readings import Reader, shard_tasks
 from pipeline.schema import SAMPLE_SCHEMA
 from pipeline.shards import write_shard
 
@@ -73,14 +72,3 @@ def test_a_recogniser_of_many_classes_is_asked_for_lexicons_in_the_protocols_for
     (task,) = shard_tasks({"set": make_set(tmp_path, ["b", "A", "c!"])})
     rows = Reader(recognizer, PROTOCOLS[protocol], {}).read(task).to_pylist()
     assert [row["lexicon_predictions"] for row in rows] == [[("own", entry)]] * 3
-
-
-def test_a_lexicon_is_a_text_file_of_a_word_a_line(tmp_path: Path) -> None:
-    path = tmp_path / "words.txt"
-    path.write_bytes("\ufeffone\r\ntwo words\n".encode())
-    assert read_words(str(path)) == ("one", "two words")
-    path.write_bytes(b"caf\xe9")
-    with pytest.raises(ConfigError, match="UTF-8"):
-        read_words(str(path))
-    with pytest.raises(ConfigError, match="no lexicon"):
-        read_words(str(tmp_path / "none"))

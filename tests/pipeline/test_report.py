@@ -8,7 +8,17 @@ from pipeline.evaluation import EvaluationReport, SetReport, score
 from pipeline.protocols import FILTERS
 from pipeline.readings import READING_SCHEMA
 from pipeline.registry import ResolvedModel
-from pipeline.report import HEADERS, character_rows, group_rows, metrics, notes, paper_rows, summary_rows
+from pipeline.report import (
+    HEADERS,
+    TRUST_HEADERS,
+    character_rows,
+    group_rows,
+    metrics,
+    notes,
+    paper_rows,
+    summary_rows,
+    trust_rows,
+)
 
 
 def part(name: str) -> SetReport:
@@ -59,7 +69,16 @@ def test_what_was_left_out_stands_beside_the_table() -> None:
     assert "1 empty_truth" in said
     assert "1 unreadable (truncated), counted as wrong" in said
     assert "Protocol alnum36" in said
-    assert "at 99 % precision 50.0 % of words need no review (confidence 0.900)" in said
+    assert "the field's test sets" in said
+    assert "the field's test sets" not in "\n".join(notes(report("mine")))
+
+
+def test_how_far_confidences_can_be_trusted_stands_beside_the_table() -> None:
+    (row,) = trust_rows(report("svt"))
+    assert len(row) == len(set(TRUST_HEADERS))
+    # Of the two that count and were read, the one of confidence 0.9 is right and that of 0.4 wrong.
+    assert row[:2] == ("svt", pytest.approx((0.1 + 0.4) / 2))
+    assert row[3:] == (50.0, 0.9, 50.0, 0.9)
 
 
 def test_the_papers_rows_stand_beside_ours_where_they_have_the_set() -> None:

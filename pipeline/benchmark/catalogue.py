@@ -1,0 +1,14 @@
+"""The stages that can be measured, by name, in the order of the pipeline."""
+
+from collections.abc import Mapping
+
+from pipeline.benchmark.decoding import decoding
+from pipeline.benchmark.measure import Stage
+from pipeline.benchmark.recognition import preparation, recognition
+
+STAGES: Mapping[str, Stage] = {
+    "prepare": preparation,
+    "recognise": recognition,
+    "decode": decoding,
+}
+"""Each stage's docstring says what it measures and what bounds it."""

@@ -1,0 +1,43 @@
+"""Lexicons for all images of an evaluation: text files, asked in the form of a protocol."""
+
+from collections.abc import Iterable
+
+from crnn.charset import Charset
+from crnn.lexicon import Lexicon
+from crnn.metrics import Protocol
+from pipeline.errors import ConfigError, ObjectNotFoundError
+from pipeline.storage import read_bytes
+
+LARGE_LEXICON = 2_000
+"""Entries from which on a lexicon is searched as in the paper: among those near the best path."""
+PAPERS_DISTANCE = 3
+
+
+def read_words(uri: str) -> tuple[str, ...]:
+    """A lexicon: a text file in UTF-8 of a word a line.
+
+    Raises:
+        ConfigError: There is none, or it is in another encoding.
+    """
+    try:
+        return tuple(read_bytes(uri).decode("utf-8-sig").splitlines())
+    except ObjectNotFoundError as error:
+        raise ConfigError(f"There is no lexicon {uri}; give a text file of a word a line.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The lexicon {uri} isn't UTF-8 ({error}); convert it.") from error
+
+
+def asked_charset(protocol: Protocol, own: Charset) -> Charset:
+    """The charset in which lexicons are asked: the protocol's, else the recogniser's own."""
+    if protocol.characters is None:
+        return own
+    return Charset(characters=protocol.characters, fold_case=protocol.fold_case)
+
+
+def asked_lexicon(words: Iterable[str], protocol: Protocol, charset: Charset) -> Lexicon:
+    """A lexicon in a protocol's form.
+
+    Raises:
+        LexiconError: Not one of the words can be asked.
+    """
+    return Lexicon(map(protocol.normalize, words), charset)

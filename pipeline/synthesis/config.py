@@ -1,0 +1,283 @@
+"""What may happen to a word on its way into a picture, how often, and how much of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from pipeline.errors import ConfigError
+from pipeline.synthesis.words import WordsConfig
+
+Range = tuple[float, float]
+_EXCLUSIVE = (
+    ("border", "shadow", "extrusion", "hollow"),
+    ("gradient_fill", "two_tone_fill"),
+)
+"""Effects of which a picture has one at most, as one draw decides."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chances:
+    """How often each effect comes, as a share of the images."""
+
+    spacing: float = 0.45
+    """Letters further apart or closer together."""
+    small_caps: float = 0.015
+    """Small letters drawn as small capitals, and labelled as capitals."""
+    jitter: float = 0.06
+    """Letters that dance on their baseline."""
+    neighbour: float = 0.20
+    """Text of the next line or word in the margin, cut off by the picture's edge."""
+    weight: float = 0.20
+    """Strokes thicker or thinner than the font's."""
+    border: float = 0.10
+    """An outline in another tone."""
+    shadow: float = 0.10
+    """A shadow beside the letters, hard or soft."""
+    extrusion: float = 0.05
+    """Letters as blocks, seen from the side."""
+    hollow: float = 0.012
+    """Outlines alone."""
+    emboss: float = 0.03
+    """Edges lit from one side, as if stamped or carved."""
+    underline: float = 0.02
+    rotation: float = 0.70
+    """Beyond the degree or two that every picture may be askew."""
+    shear: float = 0.40
+    """Leaning letters."""
+    stretch: float = 0.08
+    """Letters much taller or wider than drawn."""
+    perspective: float = 0.35
+    """Seen from the side, from above or below."""
+    curve: float = 0.18
+    """On an arc."""
+    elastic: float = 0.18
+    """On cloth or paper that isn't flat."""
+    texture: float = 0.65
+    """A background that isn't even."""
+    text_texture: float = 0.22
+    """Letters that aren't even."""
+    gradient_fill: float = 0.08
+    """Letters that change tone along the word or from top to bottom."""
+    two_tone_fill: float = 0.02
+    """Letters in two tones, split by a line."""
+    opacity: float = 0.18
+    """Letters that let the background through."""
+    line: float = 0.04
+    """A line across: a wire, a crease, an edge."""
+    light: float = 0.40
+    """Light that falls off along the picture."""
+    glare: float = 0.05
+    """A bright spot or streak."""
+    vignette: float = 0.06
+    """Corners darker than the middle."""
+    occlusion: float = 0.02
+    """Something small before the letters."""
+    low_resolution: float = 0.45
+    """Taken from afar and enlarged."""
+    blur: float = 0.60
+    """Out of focus."""
+    motion_blur: float = 0.07
+    perspective_blur: float = 0.04
+    """Sharp at one end, out of focus at the other."""
+    noise: float = 0.85
+    gamma: float = 0.30
+    """Exposed too long or too short."""
+    jpeg_twice: float = 0.20
+    """Compressed before, and harder."""
+
+    def __post_init__(self) -> None:
+        wrong = [f.name for f in fields(self) if not 0 <= getattr(self, f.name) <= 1]
+        if wrong:
+            raise ConfigError(f"Chances lie from 0 to 1; these don't: {', '.join(wrong)}.")
+        for group in _EXCLUSIVE:
+            if math.fsum(getattr(self, name) for name in group) > 1:
+                raise ConfigError(f"{', '.join(group)} exclude each other: at most 1 in all.")
+
+    def only(self, names: tuple[str, ...]) -> "Chances":
+        """Every image gets the effects named, none the others.
+
+        Raises:
+            ConfigError: One isn't an effect; those there are are named.
+        """
+        known = [f.name for f in fields(self)]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigError(f"No effects: {', '.join(unknown)}. There are {', '.join(known)}.")
+        return Chances(**{name: float(name in names) for name in known})
+
+    @classmethod
+    def none(cls) -> "Chances":
+        """No effect ever."""
+        return cls(**{f.name: 0.0 for f in fields(cls)})
+
+
+_LIMITS: Mapping[str, Range] = {
+    "rotation": (0, 45),
+    "shear": (0, 1),
+    "aspect": (0, 1),
+    "stretch": (0, 1),
+    "perspective": (0, 0.9),
+    "curve": (0, 1),
+    "margin": (-0.1, 1),
+    "background": (0, 255),
+    "contrast": (0, 255),
+    "texture": (0, 127),
+    "scale": (0.05, 1),
+    "blur": (0, 5),
+    "noise": (0, 100),
+    "gamma": (0.1, 10),
+    "quality": (1, 100),
+    "least_height": (1, 32),
+    "least_contrast": (0, 255),
+}
+"""Between which a strength must lie, to give pictures at all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strengths:
+    """How much of it, where an effect comes. Pixels are those of a picture 32 pixels high."""
+
+    rotation: float = 15.0
+    """Usual limit in degrees either way; 15 % go to 1.9 times that. Long words turn less."""
+    shear: float = 0.45
+    """Largest run over rise."""
+    aspect: float = 0.40
+    """Width changes by up to e to this power either way, always."""
+    stretch: float = 0.55
+    """The same for what `stretch` does besides."""
+    perspective: float = 0.35
+    """Largest difference of the two ends' heights, as a share."""
+    curve: float = 0.30
+    """Largest rise of an arc as a share of half the word's width."""
+    margin: Range = (-0.03, 0.29)
+    """Free space at each side as a share of the text's height; most are narrow."""
+    background: Range = (0.0, 255.0)
+    """Grey level behind the text."""
+    contrast: Range = (36.0, 236.0)
+    """Difference of text and background in grey levels, before it is degraded."""
+    texture: float = 45.0
+    """Largest standard deviation of the background, in grey levels; at most 0.42 of the contrast, in a few
+    pictures 0.65."""
+    scale: Range = (0.28, 1.0)
+    """Resolution that is left by `low_resolution`."""
+    blur: Range = (0.3, 1.5)
+    """Standard deviation in pixels."""
+    noise: Range = (1.0, 17.0)
+    """Standard deviation in grey levels, never over 0.22 of the contrast."""
+    gamma: Range = (0.5, 2.0)
+    quality: Range = (40.0, 95.0)
+    """Of the JPEG."""
+    least_height: float = 10.0
+    """Text lower than this is drawn anew: nobody could read it."""
+    least_contrast: float = 18.0
+    """Between the text and its surroundings in the finished picture, in grey levels; less is drawn anew."""
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _LIMITS.items():
+            value = getattr(self, name)
+            low, high = value if isinstance(value, tuple) else (value, value)
+            if not least <= low <= high <= most:
+                raise ConfigError(
+                    f"{name} lies from {least:g} to {most:g}, in ascending order; {value} doesn't."
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthesisConfig:
+    """Everything that decides the pictures, besides the assets and the seed."""
+
+    height: int = 32
+    """Of the pictures, in pixels; their width follows from the text."""
+    max_width: int = 1024
+    """Of the pictures, in pixels; a text that would be wider is drawn anew."""
+    colour: Literal["grey", "rgb"] = "grey"
+    """rgb pictures are three times as large; recognisers read grey."""
+    ordinary: float = 0.7
+    """Share of words in faces made for signs and text; the rest is in any face."""
+    designs: Literal["split", "all"] = "split"
+    """split: faces of the split's own designs alone, so that validation tells how unseen fonts are read; all:
+    every face, where there are too few to hold some back. Words are held back in any case."""
+    words: WordsConfig = field(default_factory=WordsConfig)
+    """What is written."""
+    chances: Chances = field(default_factory=Chances)
+    """How often each effect comes."""
+    strengths: Strengths = field(default_factory=Strengths)
+    """How much of it."""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.height <= 128:
+            raise ConfigError(f"Pictures are 16 to 128 pixels high; {self.height} isn't.")
+        if self.max_width < 4 * self.height:
+            raise ConfigError(f"max_width {self.max_width} leaves no room for words: at least 4 × height.")
+        if not 0 <= self.ordinary <= 1:
+            raise ConfigError(f"ordinary is a share of the words, 0 to 1; {self.ordinary} isn't.")
+
+
+def scene() -> SynthesisConfig:
+    """Words as on signs, shop fronts and packages, photographed by anybody."""
+    return SynthesisConfig()
+
+
+def document() -> SynthesisConfig:
+    """Words as on printed pages, scanned or photographed: dark on light, nearly straight."""
+    return SynthesisConfig(
+        ordinary=1.0,
+        chances=replace(
+            Chances.none(),
+            spacing=0.2,
+            neighbour=0.25,
+            weight=0.25,
+            underline=0.03,
+            rotation=0.4,
+            shear=0.15,
+            perspective=0.1,
+            elastic=0.08,
+            texture=0.5,
+            text_texture=0.1,
+            light=0.4,
+            low_resolution=0.5,
+            blur=0.6,
+            motion_blur=0.03,
+            noise=0.9,
+            gamma=0.2,
+            jpeg_twice=0.2,
+        ),
+        strengths=Strengths(
+            rotation=3.0,
+            shear=0.12,
+            aspect=0.2,
+            perspective=0.08,
+            margin=(-0.02, 0.22),
+            background=(150.0, 255.0),
+            contrast=(60.0, 220.0),
+            texture=12.0,
+            noise=(1.0, 10.0),
+        ),
+    )
+
+
+def easy() -> SynthesisConfig:
+    """Plain words that a small network learns to read in minutes."""
+    return SynthesisConfig(
+        ordinary=1.0,
+        designs="all",
+        words=WordsConfig(longest=10),
+        chances=replace(
+            Chances.none(), rotation=0.3, shear=0.2, light=0.2, texture=0.2, blur=0.3, noise=0.5, gamma=0.1
+        ),
+        strengths=Strengths(
+            rotation=2.0,
+            shear=0.15,
+            aspect=0.15,
+            margin=(0.0, 0.2),
+            contrast=(90.0, 236.0),
+            texture=12.0,
+            blur=(0.3, 0.8),
+            noise=(1.0, 8.0),
+        ),
+    )
+
+
+PRESETS = {preset.__name__: preset for preset in (scene, document, easy)}
+"""By name, as recipes and `synth:` sources take them."""

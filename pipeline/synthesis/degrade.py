@@ -1,0 +1,152 @@
+"""What a camera does to a picture: few pixels, blur, noise, exposure, compression. All of it in grey levels.
+
+Limits follow the text's height in the picture, so that what is drawn small stays readable.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.synthesis.config import SynthesisConfig
+from pipeline.synthesis.draws import START, Draws
+from pipeline.synthesis.effects import BIT
+
+Floats = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.uint8]
+
+_LOW, _BLUR, _MOTION, _SLOPE = (
+    START[name] for name in ("low_resolution", "blur", "motion_blur", "perspective_blur")
+)
+_NOISE, _GAMMA, _TWICE = START["noise"], START["gamma"], START["jpeg_twice"]
+_ENLARGED_BY = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+_NOISE_HEIGHT, _NOISE_WIDTH = 160, 2048
+_GAMMAS = 33
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A finished picture."""
+
+    image: Grey
+    """uint8 [H, W]."""
+    resolution: float
+    """Share of the pixels' number along one side that the picture was taken with."""
+    noise: float
+    """Standard deviation in grey levels."""
+    effects: int
+
+
+class Camera:
+    """Takes a painted picture as a cheap camera does."""
+
+    def __init__(self, config: SynthesisConfig) -> None:
+        self._config = config
+        generator = np.random.Generator(np.random.Philox(99))
+        self._noises = [_noise(generator, coarse) for coarse in (0.0, 0.0, 0.6, 1.0)]
+        self._motions = [_motion(generator) for _ in range(64)]
+        low, high = config.strengths.gamma
+        exponents = np.exp(np.linspace(math.log(low), math.log(high), _GAMMAS))
+        levels = np.arange(256) / 255.0
+        self._gammas = [np.clip(255 * levels**g, 0, 255).astype(np.uint8) for g in exponents]
+
+    def degrade(self, image: Floats, text_height: float, contrast: float, u: Draws) -> Degraded:
+        """The picture as the camera gives it.
+
+        Args:
+            image: float32 [H, W].
+            text_height: In pixels.
+            contrast: Of the text, in grey levels.
+            u: The image's draws.
+        """
+        chances, strengths = self._config.chances, self._config.strengths
+        height, width = image.shape
+        unit = height / 32
+        effects, resolution, enlarge = 0, 1.0, None
+        if u[_LOW] < chances.low_resolution:
+            least, most = strengths.scale
+            scale = least + (most - least) * math.sqrt(u[_LOW] / chances.low_resolution)
+            resolution = min(1.0, max(scale, 0.9 * strengths.least_height * unit / text_height))
+            if resolution < 1.0:
+                size = (max(6, int(width * resolution)), max(8, int(height * resolution)))
+                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+                enlarge = _ENLARGED_BY[int(u[_LOW + 1] * 3)]
+                effects |= BIT["low_resolution"]
+        if u[_BLUR] < chances.blur:
+            least, most = strengths.blur
+            sigma = least + (most - least) * (u[_BLUR] / chances.blur) ** 1.5
+            sigma *= min(1.0, text_height / (24 * unit)) * unit * (0.5 if enlarge is not None else 1.0)
+            image = _gaussian(image, sigma)
+            effects |= BIT["blur"]
+        if u[_MOTION] < chances.motion_blur and text_height > 15 * unit:
+            image = cv2.filter2D(image, -1, self._motions[int(u[_MOTION + 1] * len(self._motions))])  # type: ignore[assignment]
+            effects |= BIT["motion_blur"]
+        if u[_SLOPE] < chances.perspective_blur:
+            image = _sloping_blur(image, u[_SLOPE + 1], min(1.6, text_height / (14 * unit)), u[_SLOPE + 2])
+            effects |= BIT["perspective_blur"]
+        noise, out = 0.0, None
+        if u[_NOISE] < chances.noise:
+            least, most = strengths.noise
+            noise = min(least + (most - least) * (u[_NOISE] / chances.noise) ** 3, 0.22 * contrast)
+            out = self._noisy(image, noise, u)
+            effects |= BIT["noise"]
+        else:
+            out = cv2.add(image, 0.0, dtype=cv2.CV_8U)
+        if enlarge is not None:
+            out = cv2.resize(out, (width, height), interpolation=enlarge)
+        if u[_GAMMA] < chances.gamma:
+            out = cv2.LUT(out, self._gammas[int(u[_GAMMA + 1] * _GAMMAS)])
+            effects |= BIT["gamma"]
+        if u[_TWICE] < chances.jpeg_twice:
+            quality = 25 + 60 * u[_TWICE + 1]
+            out = cv2.imdecode(
+                encode(out, quality if text_height > 14 * unit else quality + 15), cv2.IMREAD_GRAYSCALE
+            )
+            effects |= BIT["jpeg_twice"]
+        return Degraded(out, resolution, noise, effects)  # type: ignore[arg-type]
+
+    def _noisy(self, image: Floats, deviation: float, u: Draws) -> npt.NDArray[np.uint8]:
+        height, width = image.shape
+        field = self._noises[int(u[_NOISE + 1] * len(self._noises))]
+        top = int(u[_NOISE + 2] * (_NOISE_HEIGHT - height))
+        left = int(u[_NOISE + 3] * (_NOISE_WIDTH - width))
+        piece = field[top : top + height, left : left + width]
+        return cv2.addWeighted(image, 1.0, piece, deviation, 0.0, dtype=cv2.CV_8U)  # type: ignore[return-value]
+
+
+def encode(image: npt.NDArray[np.uint8], quality: float) -> npt.NDArray[np.uint8]:
+    """JPEG bytes of a grey or blue-green-red picture."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]  # type: ignore[return-value]
+
+
+def _gaussian(image: Floats, sigma: float) -> Floats:
+    kernel = 2 * math.ceil(2.5 * sigma) + 1
+    return cv2.GaussianBlur(image, (kernel, kernel), sigma)  # type: ignore[return-value]
+
+
+def _sloping_blur(image: Floats, end: float, sigma: float, start: float) -> Floats:
+    """Out of focus towards one end, sharp towards the other."""
+    ramp = np.linspace(start - 0.5, 1.0, image.shape[1], dtype=np.float32).clip(0.0, 1.0)
+    if end < 0.5:
+        ramp = ramp[::-1]
+    blurred = _gaussian(image, sigma)
+    return image + (blurred - image) * ramp
+
+
+def _noise(generator: np.random.Generator, coarse: float) -> Floats:
+    field = generator.standard_normal((_NOISE_HEIGHT, _NOISE_WIDTH), dtype=np.float32)
+    if coarse:
+        field = cv2.GaussianBlur(field, (0, 0), coarse)  # type: ignore[assignment]
+    return field / field.std()  # type: ignore[no-any-return]
+
+
+def _motion(generator: np.random.Generator) -> Floats:
+    """A short straight path of a shaking hand, as a kernel that sums to 1."""
+    kernel = np.zeros((9, 9), np.float32)
+    angle, far = generator.uniform(0, math.pi), generator.uniform(1.0, 3.4)
+    x, y = far * math.cos(angle), far * math.sin(angle)
+    ends = [(round((4 + s * x) * 16), round((4 + s * y) * 16)) for s in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 1, 1, cv2.LINE_AA, 4)
+    return kernel / kernel.sum()  # type: ignore[no-any-return]

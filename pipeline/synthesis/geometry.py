@@ -1,0 +1,149 @@
+"""Where the text stands in the picture: rotation, shear, perspective, arc and cloth in one single warp.
+
+The text's box is mapped to a quadrangle; the picture is what lies around it, scaled to its height. One warp
+straight to the final size keeps letters as sharp as their font.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.synthesis.config import SynthesisConfig
+from pipeline.synthesis.draws import START, Draws
+from pipeline.synthesis.effects import BIT
+from pipeline.synthesis.layout import Page
+
+Floats = npt.NDArray[np.float32]
+_MIN_WIDTH = 12
+_CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+_ROTATION, _SHEAR, _ASPECT, _STRETCH = (START[n] for n in ("rotation", "shear", "aspect", "stretch"))
+_PERSPECTIVE, _CURVE, _MARGINS, _ELASTIC = (START[n] for n in ("perspective", "curve", "margins", "elastic"))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """From canvas to picture."""
+
+    source: Floats
+    """float32 [4, 2]: corners of the text's box on the canvas."""
+    target: Floats
+    """float32 [4, 2]: where they are in the picture, before the bend."""
+    width: int
+    """Of the picture, in pixels."""
+    text_height: float
+    """Of the text in the picture, in pixels."""
+    shrink: tuple[float, float]
+    """Canvas pixels for one of the picture, across and down."""
+    bend: float
+    """How much lower the ends of an arc are than its middle, in pixels; negative where higher."""
+    effects: int
+
+
+class Lens:
+    """Chooses views of pages, and looks at canvases through them."""
+
+    def __init__(self, config: SynthesisConfig) -> None:
+        self._config = config
+        generator = np.random.Generator(np.random.Philox(11))
+        cloth = cv2.GaussianBlur(generator.standard_normal((64, 512), dtype=np.float32), (0, 0), 1.0)
+        self._cloth = cloth / cloth.std()
+        self._columns = np.arange(config.max_width, dtype=np.float32)
+        self._rows = np.arange(config.height, dtype=np.float32)[:, None]
+
+    def view(self, page: Page, u: Draws) -> View | None:
+        """A view of the page; None where the text would be too low to read, or too wide."""
+        config, chances, strengths = self._config, self._config.chances, self._config.strengths
+        left, top, right, bottom = page.box
+        width, height = right - left, bottom - top
+        effects = 0
+
+        spread = ((u[_ROTATION + 1] + u[_ROTATION + 2] + u[_ROTATION + 3]) * (2 / 3) - 1) * math.radians(
+            strengths.rotation
+        )
+        angle = spread * (1.0 if u[_ROTATION + 4] < 0.85 else 1.9) * min(1.0, 5 * height / width)
+        if u[_ROTATION] < chances.rotation:
+            effects |= BIT["rotation"]
+        else:
+            angle *= 0.15
+        lean = 0.0
+        if u[_SHEAR] < chances.shear:
+            lean = (u[_SHEAR + 1] + u[_SHEAR + 2] - 1) * strengths.shear
+            effects |= BIT["shear"]
+        aspect = (u[_ASPECT] + u[_ASPECT + 1] - 1) * strengths.aspect
+        if u[_STRETCH] < chances.stretch:
+            aspect += (2 * u[_STRETCH + 1] - 1) * strengths.stretch
+            effects |= BIT["stretch"]
+        aspect = math.exp(aspect)
+        near, tilt = 0.12 * (u[_PERSPECTIVE + 1] - 0.5) * min(1.0, strengths.perspective / 0.35), 0.0
+        if u[_PERSPECTIVE] < chances.perspective:
+            near = 2 * strengths.perspective * (u[_PERSPECTIVE + 1] - 0.5)
+            tilt = 0.8 * strengths.perspective * (u[_PERSPECTIVE + 2] - 0.5)
+            effects |= BIT["perspective"]
+
+        half_width, half_height = width * 0.5 * aspect, height * 0.5
+        cosine, sine = math.cos(angle), math.sin(angle)
+        corners = []
+        for x, y in _CORNERS:
+            down = half_height * y * (1 + near * x * 0.5)
+            across = half_width * x * (1 + tilt * y * 0.5) - lean * down
+            corners.append((across * cosine - down * sine, across * sine + down * cosine))
+        bend = 0.0
+        if u[_CURVE] < chances.curve and len(page.label) > 2:
+            bend = (u[_CURVE + 1] - 0.5) * 2 * min(strengths.curve * half_width, 1.5 * half_height)
+            effects |= BIT["curve"]
+
+        x1, x2 = min(x for x, _ in corners), max(x for x, _ in corners)
+        y1 = min(y for _, y in corners) + min(0.0, bend)
+        y2 = max(y for _, y in corners) + max(0.0, bend)
+        unit = y2 - y1 if u[_MARGINS + 4] < 0.5 else 2 * half_height
+        least, most = strengths.margin
+        sides = [(least + (most - least) * u[_MARGINS + i] ** 2) * unit for i in range(4)]
+        for i, extra in enumerate(page.extra):
+            if extra:
+                sides[i] = max(sides[i], extra * (aspect if i < 2 else 1.0))
+        x1, x2, y1, y2 = x1 - sides[0], x2 + sides[1], y1 - sides[2], y2 + sides[3]
+
+        scale = config.height / (y2 - y1)
+        pixels = max(_MIN_WIDTH, round((x2 - x1) * scale))
+        text_height = 2 * half_height * scale * (1 - abs(near) * 0.5)
+        if pixels > config.max_width or text_height < strengths.least_height * config.height / 32:
+            return None
+        across = pixels / (x2 - x1)
+        target = np.array([((x - x1) * across, (y - y1) * scale) for x, y in corners], np.float32)
+        source = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
+        if u[_ELASTIC] < chances.elastic:
+            effects |= BIT["elastic"]
+        shrink = (1 / (across * aspect), height / text_height)
+        return View(source, target, pixels, text_height, shrink, bend * scale, effects)
+
+    def take(self, canvas: npt.NDArray[np.uint8], view: View, u: Draws) -> npt.NDArray[np.uint8]:
+        """The picture of a canvas of one or two channels, uint8 [height, width] or [height, width, 2]."""
+        size = (view.width, self._config.height)
+        across, down = view.shrink
+        if across > 1.6 or down > 1.6:  # else small letters lose strokes
+            canvas = cv2.blur(canvas, (3 if across > 1.6 else 2, 3 if down > 2.3 else 2))
+        elastic = bool(view.effects & BIT["elastic"])
+        if view.bend == 0.0 and not elastic:
+            matrix = cv2.getPerspectiveTransform(view.source, view.target)
+            return cv2.warpPerspective(canvas, matrix, size, flags=cv2.INTER_LINEAR)
+        inverse = cv2.getPerspectiveTransform(view.target, view.source).astype(np.float32)
+        x, y = self._columns[: view.width], self._rows
+        if view.bend != 0.0:
+            along = x * np.float32(2 / view.width) - np.float32(1)
+            y = y - np.float32(view.bend) * (along * along)
+        if elastic:
+            far = np.float32(0.5 + 1.3 * u[_ELASTIC + 1] * view.text_height / 24)
+            x, y = x + far * self._waves(view.width, u, 0), y + far * self._waves(view.width, u, 6)
+        depth = 1 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
+        map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * depth
+        map_y = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) * depth
+        return cv2.remap(canvas, map_x, map_y, cv2.INTER_LINEAR)
+
+    def _waves(self, width: int, u: Draws, below: int) -> Floats:
+        """Smooth displacements [height, width] of unit deviation, about ten pixels from crest to crest."""
+        top, left = int(u[_ELASTIC + 2] * 40) + below, int(u[_ELASTIC + 3] * 400)
+        coarse = self._cloth[top : top + 4, left : left + 3 + width // 10]
+        return cv2.resize(coarse, (width, self._config.height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]

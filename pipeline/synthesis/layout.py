@@ -1,0 +1,178 @@
+"""A text as glyphs on a canvas at cap height: kerning, spacing, small capitals, neighbours.
+
+The canvas is uint8, 0 where nothing is and 255 where ink covers; overlapping glyphs take the darker ink.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.synthesis.assets import Assets
+from pipeline.synthesis.config import Chances
+from pipeline.synthesis.draws import START, Draws
+from pipeline.synthesis.effects import BIT
+
+Canvas = npt.NDArray[np.uint8]
+Glyph = tuple[npt.NDArray[np.uint8], int, int]
+"""Ink [H, W], and where its left top corner is from pen and baseline."""
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
+Margins = tuple[float, float, float, float]
+"""Left, right, top, bottom."""
+
+MARGIN = 30
+"""Free pixels around the text, for what is drawn beside it."""
+_SMALL = 0.78
+"""Height of small capitals by that of capitals."""
+_SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR = (
+    START[name] for name in ("spacing", "small_caps", "jitter", "neighbour")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A text on its canvas."""
+
+    canvas: Canvas
+    """uint8 [H, W]: the text alone, and its neighbours."""
+    box: Box
+    """Of the text's ink."""
+    label: str
+    """What is written, which isn't always what was asked for: small capitals are capitals."""
+    effects: int
+    extra: Margins
+    """Least margin at each side that shows a piece of the neighbour, in canvas pixels."""
+
+
+class Typesetter:
+    """Sets words in the faces of some assets."""
+
+    def __init__(self, assets: Assets, chances: Chances) -> None:
+        self._assets, self._chances = assets, chances
+        self._place = {c: i for i, c in enumerate(assets.characters)}
+        self._rows: dict[int, list[list[int]]] = {}
+        self._kerned = assets.kerning.shape[1]
+
+    def page(self, text: str, beside: str, face: int, u: Draws) -> Page | None:
+        """The text on a canvas of its own; None where the face can't write it.
+
+        Args:
+            text: What to write.
+            beside: Another text, of which a piece may stand in the margin.
+            face: Number of the face.
+            u: The image's draws.
+        """
+        chances, effects = self._chances, 0
+        case = self._assets.faces[face].case
+        if case != "both":
+            text = text.upper() if case == "upper" else text.lower()
+        spacing = 0
+        if u[_SPACING] < chances.spacing:
+            spacing = int((u[_SPACING + 1] ** 2 * 10 - 2) * 64)
+            effects |= BIT["spacing"]
+        small = u[_SMALL_CAPS] < chances.small_caps and not text.isupper() and text.upper().isascii()
+        line = self._line(text, face, spacing, small=small)
+        if line is None:
+            return None
+        glyphs, width = line
+        if small:
+            text = text.upper()
+            effects |= BIT["small_caps"]
+        if u[_JITTER] < chances.jitter and len(text) > 1:
+            glyphs = _dancing(glyphs, u[_JITTER + 1])
+            effects |= BIT["jitter"]
+        above = max(40, *(-up for _, _, up in glyphs))
+        below = max(20, *(up + drawn.shape[0] for drawn, _, up in glyphs))
+        canvas = np.zeros((above + below + 2 * MARGIN, width + 2 * MARGIN + 24), np.uint8)
+        base = MARGIN + above
+        box = _paste(canvas, glyphs, MARGIN, base)
+        if box is None or box[3] - box[1] < 6:
+            return None
+        extra = (0.0, 0.0, 0.0, 0.0)
+        if u[_NEIGHBOUR] < chances.neighbour:
+            extra = self._neighbour(canvas, box, base, beside=beside, face=face, u=u)
+            effects |= BIT["neighbour"] if any(extra) else 0
+        return Page(canvas, box, text, effects, extra)
+
+    def _line(self, text: str, face: int, spacing: int, *, small: bool) -> tuple[list[Glyph], int] | None:
+        """Glyphs from the pen's start, left corners included, and the line's width in pixels."""
+        rows = self._rows.get(face)
+        if rows is None:
+            rows = self._rows[face] = self._assets.index[face].tolist()
+        blob, kerning = self._assets.glyphs, self._assets.kerning[face]
+        glyphs: list[Glyph] = []
+        pen, before = 0, -1
+        for character in text:
+            lowered = small and character.islower()
+            place = self._place[character.upper() if lowered else character]
+            offset, width, height, left, top, advance, present = rows[place]
+            if not present:
+                return None
+            if 0 <= before < self._kerned and place < self._kerned:
+                pen += 4 * int(kerning[before, place])
+            ink = blob[offset : offset + width * height].reshape(height, width)
+            if lowered:
+                size = (max(1, round(width * _SMALL)), max(1, round(height * _SMALL)))
+                ink = cv2.resize(np.asarray(ink), size, interpolation=cv2.INTER_AREA)
+                left, top, advance = round(left * _SMALL), round(top * _SMALL), round(advance * _SMALL)
+            glyphs.append((ink, (pen >> 6) + left, top))
+            pen += advance + spacing
+            before = place
+        return glyphs, max(pen >> 6, *(left + drawn.shape[1] for drawn, left, _ in glyphs))
+
+    def _neighbour(self, canvas: Canvas, box: Box, base: int, *, beside: str, face: int, u: Draws) -> Margins:
+        """Writes a piece of another text above, below, before or behind; returns the margins that show it."""
+        left, top, right, bottom = box
+        side, gap, shown = u[_NEIGHBOUR + 1], u[_NEIGHBOUR + 2], 2 + 9 * u[_NEIGHBOUR + 3]
+        if side < 0.6:  # another line
+            line = self._line(beside, face, 0, small=False)
+            if line is None:
+                return (0.0, 0.0, 0.0, 0.0)
+            glyphs, _ = line
+            start = left - int(u[_NEIGHBOUR + 4] * 80)
+            if side < 0.3:
+                foot = max(g[2] + g[0].shape[0] for g in glyphs)
+                _paste(canvas, glyphs, start, top - 3 - int(gap * 8) - foot)
+                return (0.0, 0.0, 3 + gap * 8 + shown, 0.0)
+            head = min(g[2] for g in glyphs)
+            _paste(canvas, glyphs, start, bottom + 3 + int(gap * 8) - head)
+            return (0.0, 0.0, 0.0, 3 + gap * 8 + shown)
+        behind = side < 0.8
+        line = self._line(beside[:1] if behind else beside[-1:], face, 0, small=False)
+        if line is None:
+            return (0.0, 0.0, 0.0, 0.0)
+        glyphs, width = line
+        space = 8 + gap * 8  # a space between words, so that it can't be read as one
+        if behind:
+            _paste(canvas, glyphs, right + int(space), base)
+            return (0.0, space + shown, 0.0, 0.0)
+        _paste(canvas, glyphs, left - int(space) - width, base)
+        return (space + shown, 0.0, 0.0, 0.0)
+
+
+def _dancing(glyphs: list[Glyph], draw: float) -> list[Glyph]:
+    """Each glyph up to 3 pixels up or down, as the draw's digits say."""
+    digits = int(draw * 2**40)
+    return [(ink, left, top + (digits >> 2 * i) % 4 * 2 - 3) for i, (ink, left, top) in enumerate(glyphs)]
+
+
+def _paste(canvas: Canvas, glyphs: list[Glyph], pen: int, base: int) -> Box | None:
+    """Puts glyphs on the canvas, cut off at its edges; returns the box of what is on it."""
+    height, width = canvas.shape
+    first = top = 1 << 30
+    last = bottom = -1
+    for ink, left, up in glyphs:
+        x, y = pen + left, base + up
+        x2, y2 = x + ink.shape[1], y + ink.shape[0]
+        if x < 0 or y < 0 or x2 > width or y2 > height:
+            xa, ya, xb, yb = max(x, 0), max(y, 0), min(x2, width), min(y2, height)
+            if xb <= xa or yb <= ya:
+                continue
+            ink = ink[ya - y : yb - y, xa - x : xb - x]  # noqa: PLW2901
+            x, y, x2, y2 = xa, ya, xb, yb
+        part = canvas[y:y2, x:x2]
+        np.maximum(part, ink, out=part)
+        first, top, last, bottom = min(first, x), min(top, y), max(last, x2), max(bottom, y2)
+    return (first, top, last, bottom) if last > first else None

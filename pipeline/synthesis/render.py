@@ -1,0 +1,125 @@
+"""One word to one picture, a pure function of text and draws: layout, style, warp, grey levels, camera."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.synthesis.assets import Assets
+from pipeline.synthesis.config import SynthesisConfig
+from pipeline.synthesis.degrade import Camera, Grey
+from pipeline.synthesis.draws import START, Draws
+from pipeline.synthesis.effects import BIT
+from pipeline.synthesis.geometry import Lens
+from pipeline.synthesis.layout import Typesetter
+from pipeline.synthesis.split import Split
+from pipeline.synthesis.style import Stylist
+from pipeline.synthesis.surface import Painter
+
+_FACE, _QUALITY, _COLOUR = START["face"], START["quality"], START["colour"]
+_INKED, _BARE = 140, 20
+"""Coverage from which on a pixel is letter, and below which it is background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A picture and what went into it."""
+
+    image: Grey
+    """uint8 [H, W], or [H, W, 3] in blue, green, red."""
+    label: str
+    """What is written on it."""
+    face: int
+    effects: int
+    text_height: float
+    """In pixels that carry something: less where the picture was enlarged."""
+    contrast: float
+    """Mean grey level of the letters less that of the background in the finished picture, without sign."""
+    noise: float
+    quality: int
+    """For the JPEG."""
+
+
+def prepare_opencv() -> None:
+    """Makes OpenCV give the same bytes on every machine: no vendor library, one thread. Once a process."""
+    cv2.setNumThreads(1)
+    cv2.ipp.setUseIPP(False)
+
+
+class Renderer:
+    """Renders words with the faces of one split.
+
+    Args:
+        config: What may happen to them.
+        assets: Faces and textures.
+        split: Whose faces.
+    """
+
+    def __init__(self, config: SynthesisConfig, assets: Assets, split: Split) -> None:
+        prepare_opencv()
+        self._config = config
+        self._faces, shares = assets.face_ids(
+            split if config.designs == "split" else None, ordinary=config.ordinary
+        )
+        self._cumulative = np.cumsum(shares)
+        self._typesetter = Typesetter(assets, config.chances)
+        self._stylist = Stylist(config.chances)
+        self._lens = Lens(config)
+        self._painter = Painter(config, assets)
+        self._camera = Camera(config)
+
+    def render(self, text: str, beside: str, u: Draws) -> Rendered | None:
+        """The picture of a text; None where this draw makes one that nobody could read, or can't be made.
+
+        Args:
+            text: What to write, without spaces.
+            beside: Another text, of which a piece may stand in the margin.
+            u: One row of draws.
+        """
+        place = int(np.searchsorted(self._cumulative, u[_FACE], side="right"))
+        face = int(self._faces[min(place, len(self._faces) - 1)])
+        page = self._typesetter.page(text, beside, face, u)
+        view = None if page is None else self._lens.view(page, u)
+        if page is None or view is None:
+            return None
+        ink = self._stylist.ink(page.canvas, page.box, u)
+        layers = ink.front if ink.behind is None else cv2.merge((ink.front, ink.behind))
+        seen = self._lens.take(layers, view, u)  # type: ignore[arg-type]
+        front, behind = (seen, None) if ink.behind is None else (seen[:, :, 0], seen[:, :, 1])
+        painted = self._painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
+        taken = self._camera.degrade(painted.image, view.text_height, painted.contrast, u)
+        contrast = _contrast(taken.image, front, behind)
+        if contrast < self._config.strengths.least_contrast:
+            return None
+        least, most = self._config.strengths.quality
+        return Rendered(
+            image=taken.image if self._config.colour == "grey" else _coloured(taken.image, front, u),
+            label=page.label,
+            face=face,
+            effects=page.effects | view.effects | ink.effects | painted.effects | taken.effects,
+            text_height=view.text_height * taken.resolution,
+            contrast=contrast,
+            noise=taken.noise,
+            quality=int(least + (most - least) * u[_QUALITY] ** 0.7),
+        )
+
+
+def _contrast(image: Grey, front: Grey, behind: Grey | None) -> float:
+    """Mean grey level of the letters less that of the free background, without sign."""
+    letters = cv2.compare(front, _INKED, cv2.CMP_GT)  # type: ignore[call-overload]
+    covered = front if behind is None else cv2.max(front, behind)
+    free = cv2.compare(covered, _BARE, cv2.CMP_LT)  # type: ignore[call-overload]
+    return abs(cv2.mean(image, letters)[0] - cv2.mean(image, free)[0])
+
+
+def _coloured(image: Grey, front: Grey, u: Draws) -> npt.NDArray[np.uint8]:
+    """A blue-green-red picture with the grey levels given, one hue for the letters and one for the rest."""
+    hues = []
+    for place in (_COLOUR, _COLOUR + 2):
+        blue, red = (u[place] - 0.5) * 160, (u[place + 1] - 0.5) * 160
+        green = -(0.114 * blue + 0.299 * red) / 0.587  # so that the grey level stays
+        hues.append(np.array((blue, green, red), np.float32))
+    cover = (front.astype(np.float32) / 255)[:, :, None]
+    mixed = image[:, :, None] + hues[0] * cover + hues[1] * (1 - cover)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

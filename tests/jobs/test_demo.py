@@ -1,0 +1,40 @@
+"""The loop from end to end: each job on what the one before it left; a second start takes it all up."""
+
+import re
+from pathlib import Path
+
+import pytest
+import ray
+
+from jobs.demo import STRANGE, main
+from jobs.runtime import ExitCode
+from pipeline.manifest import Manifest
+from pipeline.runs import finished
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+FLAGS = ["--output", "out/demo", "--rows", "400", "--images", "400", "--held-out", "40"]
+
+
+def test_the_loop_ends_with_every_file_read_and_a_second_start_makes_nothing_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert main(FLAGS) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert not ray.is_initialized()
+    run = finished("out/demo/runs/demo")
+    assert run is not None
+    # What the bundle reads from files is what it read while training.
+    accuracy = run.metrics["validation/held_out/word_accuracy"]
+    assert f"read from files  {accuracy:.1%} of the same words" in told
+    assert re.search(r"rows +400 to learn from, 0 rejected", told)
+    assert "champion: version 1 is it now" in told
+    manifests = [Manifest.read(f"out/demo/data/{split}") for split in ("train", "validation")]
+    assert [m.rows for m in manifests] == [400, 40]
+    assert main(FLAGS) == ExitCode.OK
+    again = capsys.readouterr().out
+    assert "was finished before" in again
+    assert [Manifest.read(f"out/demo/data/{split}") for split in ("train", "validation")] == manifests
+    assert len(list(Path("out/demo/images").iterdir())) == 40 + len(STRANGE)

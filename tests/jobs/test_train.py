@@ -1,0 +1,112 @@
+"""The training job as a person meets it: what it says, what it leaves, how it ends."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from crnn.recognizer import Recognizer
+from jobs.cli import parse_recipe
+from jobs.recipes import RECIPES
+from jobs.runtime import ExitCode
+from jobs.train import main
+from pipeline.fit import plan_run
+from pipeline.mlflow_run import find_run, mlflow_client
+from pipeline.registry import resolve_model
+from tests.datasets import word_rows, write_data_set
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    rows: list[dict[str, Any]] = word_rows(["ab", "cd", "e1", "2"] * 20)
+    rows[4]["text"] = "é"
+    write_data_set(str(folder / "train"), rows, shard_rows=40)
+    write_data_set(str(folder / "held_out"), word_rows(["ab", "cd"], "held"), shard_rows=40)
+    return folder
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def flags(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A run of a few steps, from a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return [
+        *("demo", "--data", str(data / "train"), "--validation", f"words={data / 'held_out'}"),
+        *("--images", "79", "--save-every", "40", "--window-rows", "40", "--name", "few"),
+    ]
+
+
+def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
+    cluster: None, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(flags) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert re.search(r"words +2 +0", told)
+    assert re.search(r"rows +80 read, 79 kept, 1 outside_charset", told)
+    assert "models:/crnn/1, @candidate" in told
+    store = f"sqlite:///{tmp_path}/out/mlflow.db"
+    client = mlflow_client(store)
+    run = find_run(client, "crnn", "few")
+    assert run is not None
+    assert run.info.status == "FINISHED"
+    assert run.data.params["optimizer.kind"] == "adamw"
+    assert "crnn.revision" in run.data.tags
+    assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"train", "words"}
+    wanted = {"train/loss", "train/learning_rate", "train/images_per_s", "train/data_wait_share"}
+    assert wanted | {"validation/words/word_accuracy", "validation/words/cer"} <= set(run.data.metrics)
+    pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images")]
+    assert any("validation~words" in path or "validation/words" in path for path in pictures)
+    model = resolve_model("models:/crnn@candidate", store)
+    assert Recognizer.load(model.directory).bundle.provenance["images_seen"] == 79
+    # The same command again finds all of it and makes no second version.
+    assert main(flags) == ExitCode.OK
+    assert "was finished before" in capsys.readouterr().out
+    assert resolve_model("models:/crnn@candidate", store).version == "1"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (["--data", "no-such-set"], "no finished data set"),
+        (["--validation", "nameless"], "name=URI"),
+        (["--images", "0"], "at least 1"),
+        (["--imagse", "9"], "--images"),
+        (["--name", "a/b"], "can't be one"),
+        (["--tracking", "ftp://x"], "no tracking URI"),
+    ],
+)
+def test_what_can_not_work_ends_before_ray_starts(
+    flags: list[str], capsys: pytest.CaptureFixture[str], change: list[str], told: str
+) -> None:
+    code = main([*flags, *change])
+    assert code == (ExitCode.FAILED if change[0] == "--data" else ExitCode.BAD_CONFIG)
+    assert told in " ".join(capsys.readouterr().err.split())  # long lines are broken
+    assert not ray.is_initialized()
+
+
+def test_a_misspelt_recipe_is_told_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smal"]) == ExitCode.BAD_CONFIG
+    assert "Did you mean small?" in capsys.readouterr().err
+
+
+def test_a_name_that_belongs_to_another_run_is_refused_and_its_entry_left_alone(
+    flags: list[str], tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_run(parse_recipe(RECIPES, flags, "jobs/train.py"))
+    assert main([*flags, "--data", str(data / "held_out")]) == ExitCode.BAD_CONFIG
+    assert "another data " in capsys.readouterr().err
+    assert not (tmp_path / "out" / "mlflow.db").exists()

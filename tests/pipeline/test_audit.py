@@ -1,0 +1,71 @@
+"""Every label is looked at before training: read == kept + rejected, and each rejected one is named."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from crnn.charset import ALNUM36
+from crnn.model import SMALL
+from crnn.preprocess import PreprocessConfig
+from pipeline.audit import REJECTS, audit, read_audit
+from pipeline.errors import DataError
+from pipeline.labels import LabelRules
+from pipeline.manifest import Manifest
+from tests.datasets import word_rows, write_data_set
+
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[str, Manifest]:
+    rows: list[dict[str, Any]] = word_rows(["one", "two", "three"] * 10)
+    for i, text in ((4, ""), (11, "naïve"), (12, "Ω"), (29, "y" * 70)):
+        rows[i]["text"] = text
+    return str(tmp_path / "data"), write_data_set(str(tmp_path / "data"), rows, shard_rows=8)
+
+
+def test_rejected_rows_are_counted_by_reason_and_written_out(
+    data: tuple[str, Manifest], tmp_path: Path
+) -> None:
+    found = audit(*data, RULES, str(tmp_path / "report"))
+    assert found.read == 30 == found.kept + sum(found.rejected.values())
+    assert found.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 2}
+    assert found.kept_per_shard == (7, 6, 8, 5)
+    assert found.longest == 5
+    assert 0 < found.padding_share < 0.3
+    rejects = pq.read_table(tmp_path / "report" / REJECTS).to_pylist()
+    assert [(r["id"], r["text"], r["reason"]) for r in rejects] == [
+        ("word-00004", "", "empty_label"),
+        ("word-00011", "naïve", "outside_charset"),
+        ("word-00012", "Ω", "outside_charset"),
+        ("word-00029", "y" * 70, "label_too_long"),
+    ]
+    assert read_audit(str(tmp_path / "report")) == found
+
+
+def test_a_manifest_of_other_shards_is_refused(data: tuple[str, Manifest], tmp_path: Path) -> None:
+    uri, manifest = data
+    lying = replace(manifest, shards=(replace(manifest.shards[0], rows=9), *manifest.shards[1:]))
+    with pytest.raises(DataError, match="9"):
+        audit(uri, lying, RULES, str(tmp_path / "report"))
+    assert read_audit(str(tmp_path / "report")) is None
+
+
+def test_data_without_one_usable_row_is_refused_and_the_rows_are_named_all_the_same(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = word_rows(["ä", "ö"])
+    manifest = write_data_set(str(tmp_path / "data"), rows, shard_rows=8)
+    with pytest.raises(DataError, match=r"none of 2 rows .*outside_charset"):
+        audit(str(tmp_path / "data"), manifest, RULES, str(tmp_path / "report"))
+    assert pq.read_table(tmp_path / "report" / REJECTS).num_rows == 2

@@ -1,0 +1,45 @@
+"""Tasks over a cluster: every result once, a bounded number in flight, an error ends it."""
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from pipeline.errors import DataError
+from pipeline.fan_out import fan_out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def scaled(item: int, factor: int) -> int:
+    if item < 0:
+        raise DataError(f"{item} is negative")
+    return item * factor
+
+
+def test_each_item_gives_its_result_once_under_its_place() -> None:
+    assert dict(fan_out(scaled, range(10, 30), 3)) == {i: 3 * (10 + i) for i in range(20)}
+
+
+def test_items_are_taken_only_as_results_are() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for i in range(1000):
+            taken += 1
+            yield i
+
+    results = fan_out(scaled, items(), 1)
+    next(results)
+    assert taken == 4  # twice the cluster's CPUs
+
+
+def test_what_a_task_raises_ends_the_iteration() -> None:
+    with pytest.raises(DataError, match="-1 is negative"):
+        list(fan_out(scaled, [1, -1, 2], 1))

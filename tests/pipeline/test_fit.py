@@ -1,0 +1,185 @@
+"""Training on real Ray: deaths and resizes lose no image, repeat none, and leave one curve in MLflow."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import ray
+import ray.train
+import torch
+
+from crnn.checkpoint import Bundle
+from crnn.recognizer import Recognizer
+from crnn.training import OptimizerConfig
+from pipeline.errors import ConfigError, DataError
+from pipeline.fit import FitResult, fit, plan_run
+from pipeline.mlflow_run import find_run, mlflow_client
+from pipeline.runs import CheckpointFiles, latest_position
+from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
+from pipeline.train_config import TrainConfig
+from tests.datasets import word_rows, write_data_set
+from tests.processes import kill_when
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+WORDS = [f"{'abc'[: i % 4]}{i}" for i in range(240)]
+WORKER = "RayTrainWorker"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 words to learn from, 3 of them not usable, and 24 held out."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = word_rows(WORDS)
+    for i, text in ((10, ""), (20, "naïve"), (30, "x" * 60)):
+        rows[i]["text"] = text
+    write_data_set(str(folder / "train"), rows, shard_rows=40)
+    write_data_set(str(folder / "held_out"), word_rows(WORDS[::10], "held"), shard_rows=40)
+    return folder
+
+
+@pytest.fixture
+def config(data: Path, tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        name="run",
+        data=str(data / "train"),
+        validation=(f"held_out={data / 'held_out'}",),
+        output=str(tmp_path / "runs"),
+        network="small",
+        charset="alnum36",
+        optimizer=OptimizerConfig(ema_decay=0.5),
+        images=474,
+        pack_columns=1_024,
+        window_rows=80,
+        log_every=1,
+        save_every=120,
+        keep=1,
+        tracking=f"sqlite:///{tmp_path}/mlflow.db",
+    )
+
+
+def train(config: TrainConfig) -> FitResult:
+    assert config.tracking is not None
+    tracker = Tracker(TrackerConfig(tracking_uri=config.tracking, experiment="crnn", run_name=config.name))
+    tracker.open_run()
+    try:
+        return fit(plan_run(config), tracker, {"recipe": "test"}, lambda facts: None)
+    finally:
+        tracker.finish("FINISHED")
+
+
+def checkpoints(config: TrainConfig) -> list[Path]:
+    return sorted(p.parent for p in Path(config.run_uri).glob("checkpoint_*/state.pt"))
+
+
+def saved(config: TrainConfig) -> bool:
+    """Whether a checkpoint is there and noted: what a start would go on from."""
+    return latest_position(config.run_uri) is not None
+
+
+def curve(config: TrainConfig, key: str) -> list[tuple[int, float]]:
+    """A curve as MLflow has it."""
+    client = mlflow_client(str(config.tracking))
+    run = find_run(client, "crnn", config.name)
+    assert run is not None
+    return [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)]
+
+
+def history(done: FitResult, config: TrainConfig) -> list[MetricPoint]:
+    return CheckpointFiles.at(str(checkpoints(config)[-1])).history()
+
+
+def losses(done: FitResult, config: TrainConfig) -> dict[int, float]:
+    return {p.step: p.value for p in history(done, config) if p.key == "train/loss"}
+
+
+def test_a_killed_worker_changes_nothing_but_the_time(config: TrainConfig) -> None:
+    undisturbed = replace(config, name="undisturbed")
+    expected = train(undisturbed)
+    killed: list[int] = []
+    killer = Thread(target=kill_when, args=(lambda: saved(config), WORKER), kwargs={"killed": killed})
+    killer.start()
+    done = train(config)
+    killer.join()
+    assert killed
+    assert done.metrics["images_seen"] == expected.metrics["images_seen"] == 474
+    position = latest_position(config.run_uri)
+    assert position is not None
+    assert (position.through, position.packs) == (6, {})
+    wanted, found = losses(expected, undisturbed), losses(done, config)
+    assert found.keys() == wanted.keys()
+    assert all(abs(found[step] - wanted[step]) < 1e-3 * wanted[step] for step in wanted)
+    points = curve(config, "train/loss")
+    assert points == [(step, pytest.approx(value)) for step, value in sorted(found.items())]
+    assert len(mlflow_client(str(config.tracking)).search_runs(["1"])) == 2
+
+
+def test_a_run_that_died_goes_on_with_another_number_of_workers(config: TrainConfig) -> None:
+    killed: list[int] = []
+    killer = Thread(target=kill_when, args=(lambda: saved(config), WORKER), kwargs={"killed": killed})
+    killer.start()
+    with pytest.raises(ray.train.TrainingFailedError):
+        train(replace(config, max_failures=0))
+    killer.join()
+    assert killed
+    part = latest_position(config.run_uri)
+    assert part is not None
+    assert part.through < 6
+    # Consuming a pack twice is an error in the worker, so that the end says: each exactly once.
+    done = train(replace(config, workers=2))
+    assert done.metrics["images_seen"] == 474
+    position = latest_position(config.run_uri)
+    assert position is not None
+    assert (position.through, position.packs) == (6, {})
+    steps = [step for step, _ in curve(config, "train/images_seen")]
+    assert steps == sorted(set(steps))
+    images = [value for _, value in sorted(curve(config, "train/images_seen"))]
+    assert images == sorted(set(images))
+
+
+def test_a_finished_run_is_found_and_its_bundle_reads_files_as_training_did(
+    config: TrainConfig, data: Path
+) -> None:
+    done = train(config)
+    assert not done.resumed
+    assert done.audit.read == 240
+    assert done.audit.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 1}
+    again = train(config)
+    assert again.resumed
+    assert again.checkpoint_uri == done.checkpoint_uri
+    bundle = Bundle.load(f"{done.checkpoint_uri}/bundle")
+    assert bundle.provenance["recipe"] == "test"
+    hypotheses = Recognizer(bundle)([row["image"] for row in word_rows(WORDS[::10])])  # type: ignore[misc]
+    right = sum(h.text == text for h, text in zip(hypotheses, WORDS[::10], strict=True))
+    assert right / 24 == pytest.approx(done.metrics["validation/held_out/word_accuracy"])
+    assert torch.isfinite(torch.tensor([h.log_prob for h in hypotheses])).all()
+
+
+def test_the_name_of_a_run_on_other_data_is_refused(config: TrainConfig, data: Path) -> None:
+    plan_run(config)
+    with pytest.raises(ConfigError, match="another data "):
+        plan_run(replace(config, data=str(data / "held_out")))
+    with pytest.raises(ConfigError, match="another charset"):
+        plan_run(replace(config, charset="latin94"))
+    with pytest.raises(ConfigError, match="another order"):
+        plan_run(replace(config, seed=8))
+
+
+def test_a_data_set_with_nothing_to_learn_from_ends_before_training(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    rows: list[dict[str, Any]] = word_rows(["a", "b"])
+    for row in rows:
+        row["text"] = "ü"
+    write_data_set(str(tmp_path / "bad"), rows, shard_rows=2)
+    with pytest.raises(DataError, match=r"none of 2 rows.*outside_charset"):
+        train(replace(config, data=str(tmp_path / "bad")))

@@ -1,0 +1,39 @@
+"""Lexicon files, and the form in which protocols ask them."""
+
+from pathlib import Path
+
+import pytest
+
+from crnn.charset import LATIN94
+from crnn.lexicon import LexiconError
+from crnn.metrics import PROTOCOLS
+from pipeline.errors import ConfigError
+from pipeline.lexicons import asked_charset, asked_lexicon, read_words
+
+
+def test_a_lexicon_is_a_text_file_of_a_word_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes("\ufeffone\r\ntwo words\n".encode())
+    assert read_words(str(path)) == ("one", "two words")
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_words(str(path))
+    with pytest.raises(ConfigError, match="no lexicon"):
+        read_words(str(tmp_path / "none"))
+
+
+def test_entries_that_a_protocol_makes_equal_are_one() -> None:
+    words = ["Don't", "DONT", "…", "café"]
+    protocol = PROTOCOLS["alnum36"]
+    lexicon = asked_lexicon(words, protocol, asked_charset(protocol, LATIN94))
+    assert lexicon.entries == ("dont", "caf")
+    assert lexicon.dropped == {"duplicate": 1, "blank": 1}
+    with pytest.raises(LexiconError):
+        asked_lexicon(["…"], protocol, asked_charset(protocol, LATIN94))
+
+
+def test_as_it_is_a_lexicon_is_asked_in_the_recognisers_own_charset() -> None:
+    protocol = PROTOCOLS["as_is"]
+    assert asked_charset(protocol, LATIN94) == LATIN94
+    lexicon = asked_lexicon(["Don't", "café"], protocol, LATIN94)
+    assert (lexicon.entries, lexicon.dropped) == (("Don't",), {"outside_charset": 1})

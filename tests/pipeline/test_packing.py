@@ -1,0 +1,105 @@
+"""Windows to packs: a permutation of the usable rows, the same every time, one width a pack."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from crnn.charset import ALNUM36
+from crnn.model import SMALL
+from crnn.preprocess import PreprocessConfig, decode_image, line_image
+from pipeline.labels import LabelRules
+from pipeline.order import Position, Window
+from pipeline.packing import Pack, Packer
+from tests.datasets import word_rows, write_data_set
+
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
+WORDS = [f"{'word' * (i % 3)}{i}" for i in range(90)]
+WINDOW = Window(index=4, epoch=1, shards=(2, 0))
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    """90 words, one of them without a label, one no image, one of another size than its row says."""
+    rows: list[dict[str, Any]] = word_rows(WORDS)
+    rows[3]["text"] = ""
+    rows[5]["image"] = b"not an image"
+    rows[7]["width"], rows[7]["height"] = 320, 32
+    return rows
+
+
+@pytest.fixture(scope="module")
+def packer(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Packer:
+    folder = str(tmp_path_factory.mktemp("data"))
+    manifest = write_data_set(folder, rows, shard_rows=30)
+    return Packer(data_uri=folder, manifest=manifest, rules=RULES, pack_columns=512, seed=3)
+
+
+def unpacked(tables: Iterator[pa.Table]) -> list[Pack]:
+    return [Pack.from_table(table, 32, torch.device("cpu")) for table in tables]
+
+
+def test_the_packs_of_a_window_hold_each_usable_row_of_its_shards_once(packer: Packer) -> None:
+    packs = unpacked(packer.packs(WINDOW))
+    kept = [id_ for pack in packs for id_ in pack.ids]
+    rejected = {r["id"]: r["reason"] for pack in packs for r in pack.rejects}
+    expected = {f"word-{i:05d}" for i in [*range(30), *range(60, 90)]} - {"word-00003"}
+    assert rejected == {"word-00005": "not_an_image", "word-00007": "wrong_size"}
+    assert len(kept) == len(set(kept))
+    assert set(kept) | set(rejected) == expected
+    assert [pack.pack for pack in packs] == list(range(len(packs)))
+    assert {pack.packs_in_window for pack in packs} == {len(packs)}
+
+
+def test_a_pack_holds_its_images_as_the_recogniser_would_prepare_them(
+    packer: Packer, rows: list[dict[str, Any]]
+) -> None:
+    by_id = {row["id"]: row for row in rows}
+    for pack in unpacked(packer.packs(WINDOW)):
+        ends = np.cumsum([0, *pack.batch.target_lengths.tolist()])
+        assert pack.batch.count == len(pack.ids)
+        for i, id_ in enumerate(pack.ids):
+            expected = line_image(decode_image(by_id[id_]["image"]), RULES.preprocess)
+            assert np.array_equal(pack.batch.images_NCHW[i, 0].numpy(), expected)
+            target = pack.batch.targets[ends[i] : ends[i + 1]].tolist()
+            assert target == ALNUM36.encode(by_id[id_]["text"])
+            assert pack.texts[i] == by_id[id_]["text"]
+
+
+def test_packs_keep_to_their_budget_of_columns(packer: Packer) -> None:
+    for pack in unpacked(packer.packs(WINDOW)):
+        assert pack.batch.count == 1 or pack.batch.count * pack.batch.images_NCHW.shape[3] <= 512
+
+
+def test_the_same_window_gives_the_same_packs_and_another_epoch_another_order(packer: Packer) -> None:
+    def order(window: Window) -> list[list[str]]:
+        return [pack.ids for pack in unpacked(packer.packs(window))]
+
+    assert order(WINDOW) == order(WINDOW)
+    later = Window(index=9, epoch=2, shards=WINDOW.shards)
+    assert order(later) != order(WINDOW)
+    assert {i for ids in order(later) for i in ids} == {i for ids in order(WINDOW) for i in ids}
+
+
+def test_consumed_packs_are_left_out_and_the_others_stay_as_they_are(packer: Packer) -> None:
+    whole = {pack.pack: pack.ids for pack in unpacked(packer.packs(WINDOW))}
+    position = Position()
+    for pack in (0, 2):
+        position.consume(WINDOW.index, pack, len(whole))
+    left = {pack.pack: pack.ids for pack in unpacked(packer.packs(WINDOW, position))}
+    assert left == {pack: ids for pack, ids in whole.items() if pack not in (0, 2)}
+
+
+def test_a_pack_of_undecodable_images_keeps_its_place(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = word_rows(["ab"] * 4)
+    for row in rows:
+        row["image"] = row["image"][:40]
+    manifest = write_data_set(str(tmp_path), rows, shard_rows=4)
+    packer = Packer(data_uri=str(tmp_path), manifest=manifest, rules=RULES, pack_columns=512, seed=3)
+    (pack,) = unpacked(packer.packs(Window(index=0, epoch=0, shards=(0,))))
+    assert pack.batch.images_NCHW.shape[0] == 0
+    assert len(pack.rejects) == 4

@@ -1,0 +1,66 @@
+"""A checkpoint holds all that a later start needs, of all ranks, and is refused when it isn't whole."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.model import SMALL, seeded
+from crnn.preprocess import PreprocessConfig
+from pipeline import resume
+from pipeline.errors import CheckpointError
+from pipeline.order import Position
+from pipeline.tracking import MetricPoint
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    positions = [Position(), Position()]
+    positions[0].consume(0, 0, 2)
+    positions[1].consume(0, 1, 2)
+    positions[1].consume(1, 3, 5)
+    weights = seeded(SMALL, ALNUM36.num_classes, 0).state_dict()
+    progress = resume.Progress(
+        images=7, skipped_steps=1, undecodable=2, seconds=1.5, history=[MetricPoint("train/loss", 0.5, 3, 99)]
+    )
+    bundle = Bundle(network=SMALL, charset=ALNUM36, preprocess=PreprocessConfig(), weights=weights)
+    for rank, position in enumerate(positions):
+        resume.write_rank(tmp_path, rank, position)
+    resume.write_shared(
+        tmp_path, {"network": weights, "steps": 3}, progress, bundle, {"svt/000000003.png": b"png"}
+    )
+    return tmp_path
+
+
+def test_what_was_written_comes_back_with_the_ranks_positions_merged(checkpoint: Path) -> None:
+    state, progress = resume.read(checkpoint, torch.device("cpu"))
+    assert state["steps"] == 3
+    assert (progress.images, progress.skipped_steps, progress.undecodable, progress.seconds) == (7, 1, 2, 1.5)
+    assert progress.history == [MetricPoint("train/loss", 0.5, 3, 99)]
+    assert progress.position == Position(through=1, packs={1: {3}}, sizes={1: 5})
+    assert (checkpoint / "pictures" / "svt" / "000000003.png").read_bytes() == b"png"
+    assert Bundle.load(checkpoint / resume.BUNDLE).network == SMALL
+
+
+@pytest.mark.parametrize("name", [resume.STATE, resume.HISTORY])
+def test_a_checkpoint_that_is_not_whole_is_refused_with_what_to_do(checkpoint: Path, name: str) -> None:
+    data = (checkpoint / name).read_bytes()
+    (checkpoint / name).write_bytes(b"[" + data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="not a whole training checkpoint"):
+        resume.read(checkpoint, torch.device("cpu"))
+    (checkpoint / name).unlink()
+    with pytest.raises(CheckpointError, match="Delete that checkpoint's folder"):
+        resume.read(checkpoint, torch.device("cpu"))
+
+
+def test_a_pickle_that_would_run_code_is_refused(checkpoint: Path) -> None:
+    class Malice:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path(checkpoint / "owned").write_text, ("x",))
+
+    torch.save({"learner": Malice(), "counters": {}}, checkpoint / resume.STATE)
+    with pytest.raises(CheckpointError):
+        resume.read(checkpoint, torch.device("cpu"))
+    assert not (checkpoint / "owned").exists()

@@ -1,0 +1,50 @@
+"""A run's folder belongs to one run, and says when it is over."""
+
+from pathlib import Path
+
+import pytest
+import ray.train
+
+from pipeline.errors import ConfigError
+from pipeline.runs import CheckpointFiles, claim, finished, latest_position, mark_finished
+
+IDENTITY = {"data": "abc", "charset": "def", "order": [1, 2]}
+
+
+def test_a_folder_is_claimed_once_and_taken_up_again_by_the_same_run(tmp_path: Path) -> None:
+    for _ in range(2):
+        claim(str(tmp_path / "run"), IDENTITY)
+
+
+def test_another_run_is_refused_and_what_differs_is_named(tmp_path: Path) -> None:
+    claim(str(tmp_path), IDENTITY)
+    with pytest.raises(ConfigError, match=r"another data, order .*\"abc\" there, \"xyz\" now.*--name"):
+        claim(str(tmp_path), IDENTITY | {"data": "xyz", "order": [1, 3]})
+
+
+def test_a_run_is_over_when_it_was_marked_so(tmp_path: Path) -> None:
+    assert finished(str(tmp_path)) is None
+    best, last = (ray.train.Checkpoint(str(tmp_path / name)) for name in ("checkpoint_1", "checkpoint_2"))
+    marked = mark_finished(str(tmp_path), best, {"accuracy": 1, "note": "x"}, last=last)
+    assert finished(str(tmp_path)) == marked
+    assert marked.metrics == {"accuracy": 1.0}
+    assert marked.checkpoint_uri == f"{tmp_path}/checkpoint_1"
+    assert marked.last_uri == f"{tmp_path}/checkpoint_2"
+
+
+def test_a_run_that_was_never_started_has_no_position(tmp_path: Path) -> None:
+    assert latest_position(str(tmp_path / "nothing")) is None
+    assert latest_position(str(tmp_path)) is None
+
+
+def test_pictures_are_found_by_set_and_step(tmp_path: Path) -> None:
+    for name in ("pictures/svt/000000020.png", "pictures/held_out/000000020.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(name.encode())
+    found = CheckpointFiles.at(str(tmp_path)).pictures()
+    assert found == {
+        ("svt", 20): b"pictures/svt/000000020.png",
+        ("held_out", 20): b"pictures/held_out/000000020.png",
+    }
+    assert CheckpointFiles.at(str(tmp_path / "pictures")).pictures() == {}
