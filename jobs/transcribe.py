@@ -15,8 +15,10 @@ from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.nightly.lease import Lease, acquire
 from pipeline.nightly.morning import Figures
 from pipeline.nightly.report import report, track
+from pipeline.nightly.review import export_review
 from pipeline.nightly.table import TranscriptTable
 from pipeline.registry import resolve_model
+from pipeline.storage import join
 from pipeline.tracking import flatten
 from pipeline.transcription import transcribe
 from pipeline.transcription_run import (
@@ -93,8 +95,12 @@ def _report(job: Transcription, total: Tally, rows: int, seconds: float) -> None
     )
     try:
         morning, uri = report(figures, job.table, job.run_uri)
+        if job.config.review:
+            folder = join(job.run_uri, "review")
+            copied = export_review(job.table, job.name, job.config.review, folder, job.config.fetch)
+            print(f"to be reviewed   {cell(copied)} images in {folder}")
     except StorageError as error:
-        log.warning("The rows are published, but there is no report: %s", error)
+        log.warning("The rows are published, but the report isn't whole: %s", error)
         return
     print(f"report           {uri}")
     track(

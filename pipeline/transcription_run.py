@@ -62,6 +62,9 @@ class TranscribeConfig:
     """Publish nothing where a larger share can't be read (and more than a handful)."""
     dry_run: bool = False
     """Only tell what a run would do."""
+    review: int = 0
+    """Copy so many of the least confident images, with their texts, into the run's folder review: corrected
+    by a person, jobs/ingest.py table reads them."""
     shard_rows: int = 2_048
     """Objects that are read and written together: what a crash costs, some ten seconds of one CPU's work."""
     cost_per_hour: float | None = None

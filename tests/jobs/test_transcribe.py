@@ -18,6 +18,9 @@ from jobs.transcribe import main
 from pipeline.nightly.lease import acquire
 from pipeline.nightly.table import TranscriptTable
 
+# Ray Data warns of its own defaults.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarning:ray\.data\.context")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
