@@ -42,11 +42,22 @@ class IngestConfig:
     """Makes a data set of an archive of word images, with every entry kept or rejected with a reason."""
 
     format: tyro.conf.Positional[FormatName]
-    """lmdb, mmocr-lmdb: image-%09d and label-%09d; mmocr-json: 1.x's document; json-lines: an object a line
-    (Union14M, mmocr 0.x); mjsynth: annotation.txt; iiit5k: a .mat file; svt: XML with scenes; ic03-words,
-    ic03-scenes: word.xml, words.xml; icdar: gt.txt of IC13 and IC15; paddle: path, tab, text; spaced: path,
-    space, text; table: TSV or CSV; parquet: Hugging Face's; webdataset: tar files; folder: images named by
-    their text."""
+    """What the archive is.
+    lmdb, mmocr-lmdb: image-%09d and label-%09d
+    mmocr-json: the document of mmocr 1.x
+    json-lines: an object a line (Union14M, mmocr 0.x)
+    mjsynth: annotation.txt
+    iiit5k: a .mat file
+    svt: XML with scenes, or crops of them
+    ic03-words, ic03-scenes: word.xml, words.xml
+    icdar: gt.txt of IC13 and IC15
+    paddle: path, tab, text
+    spaced: path, space, text
+    table: TSV or CSV
+    parquet: Hugging Face's files
+    webdataset: tar files
+    folder: images named by their text
+    """
     input: str
     """URI of the annotation file, or of the archive or folder itself where the format has none."""
     output: str
@@ -100,7 +111,8 @@ def run(config: IngestConfig) -> int:
     rows += [(f"  {reason}", count) for reason, count in done.rejected.items()]
     print(table(("entries", "count"), rows))
     there = "was there already, " if done.found else ""
-    print(f"\n{config.output}: {there}{len(done.manifest.shards)} shards, {done.manifest.fingerprint}")
+    shards = len(done.manifest.shards)
+    print(f"\n{config.output}: {there}{shards} shard{'s'[: shards != 1]}, {done.manifest.fingerprint}")
     if rejected:
         print(f"Every rejected entry with its reason: {join(config.output, REJECTS)}")
     return ExitCode.INCOMPLETE if rejected > config.max_rejected * done.read else ExitCode.OK

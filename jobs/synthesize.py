@@ -76,7 +76,7 @@ def document() -> SynthesizeConfig:
 
 
 def easy() -> SynthesizeConfig:
-    """Plain words that a small network learns to read in minutes."""
+    """Plain words of letters and digits, which a small network learns to read in minutes."""
     return recipe("easy")
 
 

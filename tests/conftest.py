@@ -52,23 +52,6 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="session")
-def tiny_assets(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of synthesis assets with five faces, one of them for validation, and Malay words: few and
-    in plain letters."""
-    import matplotlib
-
-    from pipeline.synthesis.asset_builder import AssetsConfig, build_assets
-
-    fonts, output = tmp_path_factory.mktemp("fonts"), tmp_path_factory.mktemp("tiny-assets")
-    for name in ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic"):
-        shutil.copy(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", fonts)
-    config = AssetsConfig(
-        fonts=(str(fonts),), fonts_at_hand=False, packages="none", textures=16, language="ms"
-    )
-    return build_assets(str(output), config).uri
-
-
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
     """An S3-protocol server in a child process; see tests/servers.py."""
@@ -207,4 +190,19 @@ def small_assets(matplotlib_fonts: Path, tmp_path_factory: pytest.TempPathFactor
     uri = str(tmp_path_factory.mktemp("assets"))
     fonts = (str(matplotlib_fonts),)
     build_assets(uri, AssetsConfig(fonts=fonts, fonts_at_hand=False, packages="none", textures=16))
+    return uri
+
+
+@pytest.fixture(scope="session")
+def tiny_assets(matplotlib_fonts: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of assets with five faces, the least for two splits, and few words: made in half a second."""
+    from pipeline.synthesis.asset_builder import AssetsConfig, build_assets
+
+    fonts, uri = tmp_path_factory.mktemp("fonts"), str(tmp_path_factory.mktemp("tiny-assets"))
+    for name in ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic"):
+        shutil.copy(matplotlib_fonts / f"{name}.ttf", fonts)
+    config = AssetsConfig(
+        fonts=(str(fonts),), fonts_at_hand=False, packages="none", textures=16, language="ms"
+    )
+    build_assets(uri, config)
     return uri

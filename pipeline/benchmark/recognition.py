@@ -21,7 +21,7 @@ from crnn.precision import Precision, use_bf16
 from crnn.preprocess import GreyImage, PreprocessConfig, decode_image, line_image
 from crnn.recognizer import Recognizer
 from pipeline.benchmark.decoding import SMALL, common_words, own_lexicons
-from pipeline.benchmark.measure import Row, Setting, matrix_flops, rate, row, torch_threads
+from pipeline.benchmark.measure import Row, Setting, fair_clock, matrix_flops, rate, row, torch_threads
 from pipeline.benchmark.posteriors import peaked_posteriors
 
 WIDTH = 100
@@ -61,18 +61,18 @@ def recognition(setting: Setting) -> Iterator[Row]:
             for network in setting.networks:
                 recognizer = fresh_recognizer(network, setting.device, precision)
                 with torch_threads(threads):
-                    found = rate(partial(_read, recognizer, lines), setting)
+                    found = rate(partial(_read, recognizer, lines), setting, fair_clock(device, threads))
                 name = f"{network} {precision}"
                 yield row(
                     "recognise",
-                    f"{name} {threads} threads" if device.type == "cpu" else name,
+                    f"{name} on {threads} CPU{'s'[: threads != 1]}" if device.type == "cpu" else name,
                     _UNIT,
                     found,
                     ceiling=flops / forward_flops(NETWORKS[network], ALNUM36.num_classes, WIDTH),
                     bound="matrix product",
                 )
     words = common_words(_IMAGES["cpu"])
-    packs = peaked_posteriors(words, ALNUM36, seed=0)
+    packs, clock = peaked_posteriors(words, ALNUM36, seed=0), fair_clock(device, 1)
     lexicons = own_lexicons(packs, words)
 
     def read_with_lexicons(recognizer: Recognizer) -> int:
@@ -83,8 +83,8 @@ def recognition(setting: Setting) -> Iterator[Row]:
     for network in setting.networks:
         recognizer = fresh_recognizer(network, setting.device)
         with torch_threads(1):
-            plain = rate(partial(_read, recognizer, lines), setting)
-            found = rate(partial(read_with_lexicons, recognizer), setting)
+            plain = rate(partial(_read, recognizer, lines), setting, clock)
+            found = rate(partial(read_with_lexicons, recognizer), setting, clock)
         yield row(
             "recognise",
             f"{network} fp32 with {SMALL}-word lexicons",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+import string
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -258,11 +259,11 @@ def document() -> SynthesisConfig:
 
 
 def easy() -> SynthesisConfig:
-    """Plain words that a small network learns to read in minutes."""
+    """Plain words of letters and digits, which a small network learns to read in minutes."""
     return SynthesisConfig(
         ordinary=1.0,
         designs="all",
-        words=WordsConfig(longest=10),
+        words=WordsConfig(characters=string.digits + string.ascii_letters, longest=10),
         chances=replace(
             Chances.none(), rotation=0.3, shear=0.2, light=0.2, texture=0.2, blur=0.3, noise=0.5, gamma=0.1
         ),

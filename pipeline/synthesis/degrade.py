@@ -71,7 +71,7 @@ class Camera:
             resolution = min(1.0, max(scale, 0.9 * strengths.least_height * unit / text_height))
             if resolution < 1.0:
                 size = (max(6, int(width * resolution)), max(8, int(height * resolution)))
-                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
                 enlarge = _ENLARGED_BY[int(u[_LOW + 1] * 3)]
                 effects |= BIT["low_resolution"]
         if u[_BLUR] < chances.blur:
@@ -81,16 +81,16 @@ class Camera:
             image = _gaussian(image, sigma)
             effects |= BIT["blur"]
         if u[_MOTION] < chances.motion_blur and text_height > 15 * unit:
-            image = cv2.filter2D(image, -1, self._motions[int(u[_MOTION + 1] * len(self._motions))])  # type: ignore[assignment]
+            image = cv2.filter2D(image, -1, self._motions[int(u[_MOTION + 1] * len(self._motions))])
             effects |= BIT["motion_blur"]
         if u[_SLOPE] < chances.perspective_blur:
             image = _sloping_blur(image, u[_SLOPE + 1], min(1.6, text_height / (14 * unit)), u[_SLOPE + 2])
             effects |= BIT["perspective_blur"]
-        noise, out = 0.0, None
+        noise = 0.0
         if u[_NOISE] < chances.noise:
             least, most = strengths.noise
             noise = min(least + (most - least) * (u[_NOISE] / chances.noise) ** 3, 0.22 * contrast)
-            out = self._noisy(image, noise, u)
+            out: Grey = self._noisy(image, noise, u)
             effects |= BIT["noise"]
         else:
             out = cv2.add(image, 0.0, dtype=cv2.CV_8U)
@@ -100,12 +100,10 @@ class Camera:
             out = cv2.LUT(out, self._gammas[int(u[_GAMMA + 1] * _GAMMAS)])
             effects |= BIT["gamma"]
         if u[_TWICE] < chances.jpeg_twice:
-            quality = 25 + 60 * u[_TWICE + 1]
-            out = cv2.imdecode(
-                encode(out, quality if text_height > 14 * unit else quality + 15), cv2.IMREAD_GRAYSCALE
-            )
+            quality = 25 + 60 * u[_TWICE + 1] + (0 if text_height > 14 * unit else 15)
+            out = np.asarray(cv2.imdecode(encode(out, quality), cv2.IMREAD_GRAYSCALE))
             effects |= BIT["jpeg_twice"]
-        return Degraded(out, resolution, noise, effects)  # type: ignore[arg-type]
+        return Degraded(out, resolution, noise, effects)
 
     def _noisy(self, image: Floats, deviation: float, u: Draws) -> npt.NDArray[np.uint8]:
         height, width = image.shape
@@ -113,17 +111,19 @@ class Camera:
         top = int(u[_NOISE + 2] * (_NOISE_HEIGHT - height))
         left = int(u[_NOISE + 3] * (_NOISE_WIDTH - width))
         piece = field[top : top + height, left : left + width]
-        return cv2.addWeighted(image, 1.0, piece, deviation, 0.0, dtype=cv2.CV_8U)  # type: ignore[return-value]
+        noisy: Grey = cv2.addWeighted(image, 1.0, piece, deviation, 0.0, dtype=cv2.CV_8U)
+        return noisy
 
 
 def encode(image: npt.NDArray[np.uint8], quality: float) -> npt.NDArray[np.uint8]:
     """JPEG bytes of a grey or blue-green-red picture."""
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]  # type: ignore[return-value]
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
 
 
 def _gaussian(image: Floats, sigma: float) -> Floats:
     kernel = 2 * math.ceil(2.5 * sigma) + 1
-    return cv2.GaussianBlur(image, (kernel, kernel), sigma)  # type: ignore[return-value]
+    blurred: Floats = cv2.GaussianBlur(image, (kernel, kernel), sigma)
+    return blurred
 
 
 def _sloping_blur(image: Floats, end: float, sigma: float, start: float) -> Floats:
@@ -132,13 +132,14 @@ def _sloping_blur(image: Floats, end: float, sigma: float, start: float) -> Floa
     if end < 0.5:
         ramp = ramp[::-1]
     blurred = _gaussian(image, sigma)
-    return image + (blurred - image) * ramp
+    mixed: Floats = image + (blurred - image) * ramp
+    return mixed
 
 
 def _noise(generator: np.random.Generator, coarse: float) -> Floats:
     field = generator.standard_normal((_NOISE_HEIGHT, _NOISE_WIDTH), dtype=np.float32)
     if coarse:
-        field = cv2.GaussianBlur(field, (0, 0), coarse)  # type: ignore[assignment]
+        field = cv2.GaussianBlur(field, (0, 0), coarse)
     return field / field.std()  # type: ignore[no-any-return]
 
 

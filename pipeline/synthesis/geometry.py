@@ -128,22 +128,26 @@ class Lens:
         elastic = bool(view.effects & BIT["elastic"])
         if view.bend == 0.0 and not elastic:
             matrix = cv2.getPerspectiveTransform(view.source, view.target)
-            return cv2.warpPerspective(canvas, matrix, size, flags=cv2.INTER_LINEAR)
+            flat: npt.NDArray[np.uint8] = cv2.warpPerspective(canvas, matrix, size, flags=cv2.INTER_LINEAR)
+            return flat
         inverse = cv2.getPerspectiveTransform(view.target, view.source).astype(np.float32)
-        x, y = self._columns[: view.width], self._rows
+        x: Floats = self._columns[: view.width]
+        y: Floats = self._rows
         if view.bend != 0.0:
             along = x * np.float32(2 / view.width) - np.float32(1)
-            y = y - np.float32(view.bend) * (along * along)
+            y = (y - np.float32(view.bend) * (along * along)).astype(np.float32, copy=False)
         if elastic:
             far = np.float32(0.5 + 1.3 * u[_ELASTIC + 1] * view.text_height / 24)
             x, y = x + far * self._waves(view.width, u, 0), y + far * self._waves(view.width, u, 6)
         depth = 1 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
         map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * depth
         map_y = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) * depth
-        return cv2.remap(canvas, map_x, map_y, cv2.INTER_LINEAR)
+        bent: npt.NDArray[np.uint8] = cv2.remap(canvas, map_x, map_y, cv2.INTER_LINEAR)
+        return bent
 
     def _waves(self, width: int, u: Draws, below: int) -> Floats:
         """Smooth displacements [height, width] of unit deviation, about ten pixels from crest to crest."""
         top, left = int(u[_ELASTIC + 2] * 40) + below, int(u[_ELASTIC + 3] * 400)
         coarse = self._cloth[top : top + 4, left : left + 3 + width // 10]
-        return cv2.resize(coarse, (width, self._config.height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+        waves: Floats = cv2.resize(coarse, (width, self._config.height), interpolation=cv2.INTER_CUBIC)
+        return waves

@@ -1,4 +1,4 @@
-"""A text as glyphs on a canvas at cap height: kerning, spacing, small capitals, neighbours.
+"""A text as glyphs on a canvas at cap height: kerning, spacing, small capitals, lines below, neighbours.
 
 The canvas is uint8, 0 where nothing is and 255 where ink covers; overlapping glyphs take the darker ink.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import Chances
+from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
 
@@ -22,12 +22,14 @@ Box = tuple[int, int, int, int]
 Margins = tuple[float, float, float, float]
 """Left, right, top, bottom."""
 
-MARGIN = 30
-"""Free pixels around the text, for what is drawn beside it."""
+_ACROSS, _DOWN = 36, 30
+"""Free pixels at the sides of the text, and above and below it, for what is drawn there."""
+_LEAST_HEIGHT = 6
+"""Of ink, in pixels: dots and dashes alone, enlarged to a picture, could be anything."""
 _SMALL = 0.78
 """Height of small capitals by that of capitals."""
-_SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR = (
-    START[name] for name in ("spacing", "small_caps", "jitter", "neighbour")
+_SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
+    START[name] for name in ("spacing", "small_caps", "jitter", "neighbour", "underline")
 )
 
 
@@ -43,20 +45,21 @@ class Page:
     """What is written, which isn't always what was asked for: small capitals are capitals."""
     effects: int
     extra: Margins
-    """Least margin at each side that shows a piece of the neighbour, in canvas pixels."""
+    """Least margin at each side, in canvas pixels, that shows a piece of the neighbour, or the underline."""
 
 
 class Typesetter:
     """Sets words in the faces of some assets."""
 
-    def __init__(self, assets: Assets, chances: Chances) -> None:
-        self._assets, self._chances = assets, chances
-        self._place = {c: i for i, c in enumerate(assets.characters)}
+    def __init__(self, config: SynthesisConfig, assets: Assets) -> None:
+        self._assets, self._chances = assets, config.chances
+        allowed = config.words.characters or assets.characters
+        self._place = {c: i for i, c in enumerate(assets.characters) if c in allowed}
         self._rows: dict[int, list[list[int]]] = {}
         self._kerned = assets.kerning.shape[1]
 
     def page(self, text: str, beside: str, face: int, u: Draws) -> Page | None:
-        """The text on a canvas of its own; None where the face can't write it.
+        """The text on a canvas of its own; None where the face can't write it with the characters allowed.
 
         Args:
             text: What to write.
@@ -72,7 +75,7 @@ class Typesetter:
         if u[_SPACING] < chances.spacing:
             spacing = int((u[_SPACING + 1] ** 2 * 10 - 2) * 64)
             effects |= BIT["spacing"]
-        small = u[_SMALL_CAPS] < chances.small_caps and not text.isupper() and text.upper().isascii()
+        small = u[_SMALL_CAPS] < chances.small_caps and self._has_small_capitals(text)
         line = self._line(text, face, spacing, small=small)
         if line is None:
             return None
@@ -85,16 +88,27 @@ class Typesetter:
             effects |= BIT["jitter"]
         above = max(40, *(-up for _, _, up in glyphs))
         below = max(20, *(up + drawn.shape[0] for drawn, _, up in glyphs))
-        canvas = np.zeros((above + below + 2 * MARGIN, width + 2 * MARGIN + 24), np.uint8)
-        base = MARGIN + above
-        box = _paste(canvas, glyphs, MARGIN, base)
-        if box is None or box[3] - box[1] < 6:
+        canvas = np.zeros((above + below + 2 * _DOWN, width + 2 * _ACROSS), np.uint8)
+        base = _DOWN + above
+        box = _paste(canvas, glyphs, _ACROSS, base)
+        if box is None or box[3] - box[1] < _LEAST_HEIGHT:
             return None
         extra = (0.0, 0.0, 0.0, 0.0)
         if u[_NEIGHBOUR] < chances.neighbour:
-            extra = self._neighbour(canvas, box, base, beside=beside, face=face, u=u)
+            extra = self._neighbour(canvas, box, base, spacing, beside=beside, face=face, u=u)
             effects |= BIT["neighbour"] if any(extra) else 0
+        if u[_UNDERLINE] < chances.underline:
+            left, _, right, bottom = box
+            y = bottom + 2 + int(u[_UNDERLINE + 1] * 4)
+            end = y + 2 + int(u[_UNDERLINE + 2] * 2)
+            canvas[y:end, left:right] = 255
+            extra = (*extra[:3], max(extra[3], end - bottom + 1.0))
+            effects |= BIT["underline"]
         return Page(canvas, box, text, effects, extra)
+
+    def _has_small_capitals(self, text: str) -> bool:
+        """Some letter is small, and each has a capital of its own, unlike ß."""
+        return text != text.upper() and all(c.upper() in self._place for c in text)
 
     def _line(self, text: str, face: int, spacing: int, *, small: bool) -> tuple[list[Glyph], int] | None:
         """Glyphs from the pen's start, left corners included, and the line's width in pixels."""
@@ -106,7 +120,9 @@ class Typesetter:
         pen, before = 0, -1
         for character in text:
             lowered = small and character.islower()
-            place = self._place[character.upper() if lowered else character]
+            place = self._place.get(character.upper() if lowered else character)
+            if place is None:
+                return None
             offset, width, height, left, top, advance, present = rows[place]
             if not present:
                 return None
@@ -122,33 +138,38 @@ class Typesetter:
             before = place
         return glyphs, max(pen >> 6, *(left + drawn.shape[1] for drawn, left, _ in glyphs))
 
-    def _neighbour(self, canvas: Canvas, box: Box, base: int, *, beside: str, face: int, u: Draws) -> Margins:
-        """Writes a piece of another text above, below, before or behind; returns the margins that show it."""
+    def _neighbour(
+        self, canvas: Canvas, box: Box, base: int, spacing: int, *, beside: str, face: int, u: Draws
+    ) -> Margins:
+        """Writes a piece of another text above, below, behind or before; returns the margins that show it."""
         left, top, right, bottom = box
-        side, gap, shown = u[_NEIGHBOUR + 1], u[_NEIGHBOUR + 2], 2 + 9 * u[_NEIGHBOUR + 3]
+        side, shown = u[_NEIGHBOUR + 1], 2 + 9 * u[_NEIGHBOUR + 3]
         if side < 0.6:  # another line
             line = self._line(beside, face, 0, small=False)
             if line is None:
                 return (0.0, 0.0, 0.0, 0.0)
-            glyphs, _ = line
-            start = left - int(u[_NEIGHBOUR + 4] * 80)
+            glyphs, width = line
+            gap = 3 + 8 * u[_NEIGHBOUR + 2]
+            # A shorter line stands within the text's width, a longer one covers it, more or less.
+            start = left - 12 + int(u[_NEIGHBOUR + 4] * (right - left - width + 24))
             if side < 0.3:
-                foot = max(g[2] + g[0].shape[0] for g in glyphs)
-                _paste(canvas, glyphs, start, top - 3 - int(gap * 8) - foot)
-                return (0.0, 0.0, 3 + gap * 8 + shown, 0.0)
-            head = min(g[2] for g in glyphs)
-            _paste(canvas, glyphs, start, bottom + 3 + int(gap * 8) - head)
-            return (0.0, 0.0, 0.0, 3 + gap * 8 + shown)
+                foot = max(up + ink.shape[0] for ink, _, up in glyphs)
+                _paste(canvas, glyphs, start, top - int(gap) - foot)
+                return (0.0, 0.0, gap + shown, 0.0)
+            head = min(up for _, _, up in glyphs)
+            _paste(canvas, glyphs, start, bottom + int(gap) - head)
+            return (0.0, 0.0, 0.0, gap + shown)
         behind = side < 0.8
         line = self._line(beside[:1] if behind else beside[-1:], face, 0, small=False)
         if line is None:
             return (0.0, 0.0, 0.0, 0.0)
         glyphs, width = line
-        space = 8 + gap * 8  # a space between words, so that it can't be read as one
+        # Clearly wider than between letters, so that it can't be read as one of them.
+        space = min(int(9 + 1.8 * max(0, spacing / 64) + 8 * u[_NEIGHBOUR + 2]), 24)
         if behind:
-            _paste(canvas, glyphs, right + int(space), base)
+            _paste(canvas, glyphs, right + space - min(x for _, x, _ in glyphs), base)
             return (0.0, space + shown, 0.0, 0.0)
-        _paste(canvas, glyphs, left - int(space) - width, base)
+        _paste(canvas, glyphs, left - space - max(x + ink.shape[1] for ink, x, _ in glyphs), base)
         return (space + shown, 0.0, 0.0, 0.0)
 
 

@@ -63,7 +63,7 @@ class Renderer:
             split if config.designs == "split" else None, ordinary=config.ordinary
         )
         self._cumulative = np.cumsum(shares)
-        self._typesetter = Typesetter(assets, config.chances)
+        self._typesetter = Typesetter(config, assets)
         self._stylist = Stylist(config.chances)
         self._lens = Lens(config)
         self._painter = Painter(config, assets)
@@ -83,9 +83,9 @@ class Renderer:
         view = None if page is None else self._lens.view(page, u)
         if page is None or view is None:
             return None
-        ink = self._stylist.ink(page.canvas, page.box, u)
+        ink = self._stylist.ink(page.canvas, u)
         layers = ink.front if ink.behind is None else cv2.merge((ink.front, ink.behind))
-        seen = self._lens.take(layers, view, u)  # type: ignore[arg-type]
+        seen = self._lens.take(layers, view, u)
         front, behind = (seen, None) if ink.behind is None else (seen[:, :, 0], seen[:, :, 1])
         painted = self._painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
         taken = self._camera.degrade(painted.image, view.text_height, painted.contrast, u)
@@ -107,9 +107,9 @@ class Renderer:
 
 def _contrast(image: Grey, front: Grey, behind: Grey | None) -> float:
     """Mean grey level of the letters less that of the free background, without sign."""
-    letters = cv2.compare(front, _INKED, cv2.CMP_GT)  # type: ignore[call-overload]
+    letters = cv2.compare(front, _INKED, cv2.CMP_GT)
     covered = front if behind is None else cv2.max(front, behind)
-    free = cv2.compare(covered, _BARE, cv2.CMP_LT)  # type: ignore[call-overload]
+    free = cv2.compare(covered, _BARE, cv2.CMP_LT)
     return abs(cv2.mean(image, letters)[0] - cv2.mean(image, free)[0])
 
 

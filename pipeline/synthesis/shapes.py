@@ -47,4 +47,5 @@ def comparable(bitmap: Bytes) -> Shapes:
     )
     # Strokes of any weight overlap once they are blurred.
     vector = cv2.GaussianBlur(square, (0, 0), 0.8).ravel()
-    return (vector / max(float(np.linalg.norm(vector)), 1e-6)).astype(np.float32)
+    unit: npt.NDArray[np.float32] = (vector / max(float(np.linalg.norm(vector)), 1e-6)).astype(np.float32)
+    return unit

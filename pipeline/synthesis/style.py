@@ -14,7 +14,7 @@ from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
 from pipeline.synthesis.layout import Canvas
 
-_WEIGHT, _OUTLINE, _UNDERLINE = START["weight"], START["outline"], START["underline"]
+_WEIGHT, _OUTLINE = START["weight"], START["outline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Stylist:
         self._chances = chances
         self._discs = {n: cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (n, n)) for n in (3, 5, 7, 9)}
 
-    def ink(self, canvas: Canvas, box: tuple[int, int, int, int], u: Draws) -> Ink:
+    def ink(self, canvas: Canvas, u: Draws) -> Ink:
         """The letters of a canvas in a style of their own."""
         chances, effects = self._chances, 0
         if u[_WEIGHT] < chances.weight:
@@ -60,12 +60,6 @@ class Stylist:
         elif kind < extrusion + chances.hollow:
             canvas = cv2.subtract(cv2.dilate(canvas, self._discs[3 if a < 0.6 else 5]), canvas)
             effects |= BIT["hollow"]
-        if u[_UNDERLINE] < chances.underline:
-            left, _, right, bottom = box
-            y = bottom + 2 + int(u[_UNDERLINE + 1] * 4)
-            canvas = canvas.copy()
-            canvas[y : y + 2 + int(u[_UNDERLINE + 2] * 2), left:right] = 255
-            effects |= BIT["underline"]
         return Ink(canvas, behind, effects)
 
 
@@ -73,11 +67,13 @@ def _shadow(canvas: Canvas, direction: float, distance: float, *, soft: bool) ->
     angle, far = direction * 2 * math.pi, 2 + distance * 5
     move = np.array([[1, 0, far * math.cos(angle)], [0, 1, far * math.sin(angle)]], np.float32)
     moved = cv2.warpAffine(canvas, move, (canvas.shape[1], canvas.shape[0]))
-    return cv2.blur(moved, (5, 5)) if soft else moved
+    shadow: Canvas = cv2.blur(moved, (5, 5)) if soft else moved
+    return shadow
 
 
 def _extruded(canvas: Canvas, depth: int, *, to_left: bool, up: bool) -> Canvas:
     kernel = np.zeros((depth, depth), np.uint8)
     middle = depth // 2
     cv2.line(kernel, (middle, middle), (0 if to_left else depth - 1, 0 if up else depth - 1), 1)
-    return cv2.dilate(canvas, kernel)
+    block: Canvas = cv2.dilate(canvas, kernel)
+    return block

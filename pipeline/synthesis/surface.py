@@ -138,7 +138,10 @@ class Painter:
         if piece.shape != (height, width):  # a picture larger than its texture
             piece = cv2.resize(piece, (width, height), interpolation=cv2.INTER_LINEAR)
         gain = deviation / self._deviations[tile]
-        return cv2.addWeighted(piece, gain, piece, 0, level - gain * self._means[tile], dtype=cv2.CV_32F)  # type: ignore[return-value]
+        tile_of: Floats = cv2.addWeighted(
+            piece, gain, piece, 0, level - gain * self._means[tile], dtype=cv2.CV_32F
+        )
+        return tile_of
 
     def _light(self, image: Floats, contrast: float, u: Draws) -> int:
         """Lines, light, glare, vignettes and things before the text, in place; returns the effects."""

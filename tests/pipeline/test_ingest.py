@@ -38,6 +38,21 @@ def test_real_crops_with_their_lexicons_become_a_data_set(shared: Path, tmp_path
     assert rows[0]["image"] == (shared / "data/svt_train/images/0000.png").read_bytes()
 
 
+def test_all_words_of_iiit5k_are_kept_from_its_character_boxes(shared: Path, tmp_path: Path) -> None:
+    options = SourceOptions(
+        input=str(shared / "formats/trainCharBound.mat"),
+        images=str(shared / "data/iiit5k_train/images"),
+        flatten=True,
+    )
+    done = ingest("iiit5k", options, str(tmp_path), source="iiit5k")
+    assert (done.read, done.kept) == (2000, 2000)
+    (shard,) = done.manifest.shards
+    rows = read_shard(str(tmp_path), shard, ["text", "split", "width", "height"]).to_pylist()
+    labels = (shared / "data/iiit5k_train/labels.tsv").read_text().splitlines()
+    assert [row["text"] for row in rows] == [line.split("\t")[1] for line in labels]
+    assert {row["split"] for row in rows} == {"train"}
+
+
 def test_all_entries_are_kept_or_rejected_and_a_second_run_finds_them(shared: Path, tmp_path: Path) -> None:
     options = SourceOptions(
         input=str(shared / "formats/ic15_train_gt.txt"),

@@ -16,8 +16,8 @@ def test_a_network_is_measured_with_each_number_of_threads_and_with_lexicons() -
     rows = list(recognition(Setting(rounds=1, seconds=1e-3, networks=("small",), threads=(1, 2))))
     fp32 = [row for row in rows if "fp32" in row.name]
     assert [row.name for row in fp32] == [
-        "small fp32 1 threads",
-        "small fp32 2 threads",
+        "small fp32 on 1 CPU",
+        "small fp32 on 2 CPUs",
         "small fp32 with 50-word lexicons",
     ]
     assert all(row.value > 0 and row.ceiling for row in rows)

@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.synthesis.assets import Assets
+from pipeline.synthesis.config import PRESETS, Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.draws import WIDTH
+from pipeline.synthesis.effects import effect_names
+from pipeline.synthesis.geometry import Lens, View
+from pipeline.synthesis.layout import Page, Typesetter
+from tests.draws import calm
+
+WORDS = ("word", "Ag", "INTERNATIONAL", "i", "3.50", "mmmmmmmmmmmmmmmmmmmmmmmm")
+
+
+def pages(assets: Assets) -> list[Page]:
+    typesetter = Typesetter(SynthesisConfig(chances=Chances.none()), assets)
+    found = [typesetter.page(word, "x", 1, calm()) for word in WORDS]
+    return [page for page in found if page is not None]
+
+
+def seen_at(page: Page, view: View) -> np.ndarray:
+    """Where the canvas's inked pixels are in the picture, [N, 2], found from canvas to picture: the other way
+    round than the warp works."""
+    rows, columns = np.nonzero(page.canvas > 128)
+    matrix = cv2.getPerspectiveTransform(view.source, view.target)
+    points = np.stack([columns, rows], 1).astype(np.float32)[None] + 0.5
+    x, y = cv2.perspectiveTransform(points, matrix)[0].T
+    along = 2 * x / view.width - 1
+    return np.stack([x, y + view.bend * along**2], 1)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("height", [32, 48])
+def test_no_ink_is_cut_off_beyond_the_margin_that_the_config_allows(
+    tiny_assets: str, preset: str, height: int
+) -> None:
+    config = replace(PRESETS[preset](), height=height)
+    lens, some = Lens(config), pages(Assets.open(tiny_assets))
+    rows = np.random.Generator(np.random.Philox(5)).random((1_000, WIDTH)).tolist()
+    allowed, seen = -min(config.strengths.margin[0], 0) * height * 1.1 + 1.0, set()
+    for i, u in enumerate(rows):
+        page = some[i % len(some)]
+        view = lens.view(page, u)
+        if view is None:
+            continue
+        points = seen_at(page, view)
+        size = np.array([view.width, height])
+        assert points.min() > -allowed, (i, points.min())
+        assert (points - size).max() < allowed, (i, (points - size).max(axis=0))
+        assert view.text_height >= config.strengths.least_height * height / 32
+        assert 12 <= view.width <= config.max_width
+        seen.update(effect_names(view.effects))
+    assert seen == {
+        name
+        for name in ("rotation", "shear", "stretch", "perspective", "curve", "elastic")
+        if getattr(config.chances, name)
+    }
+
+
+@pytest.mark.parametrize("bend", [0.2, 0.5, 0.9])
+def test_ink_in_the_picture_is_where_the_forward_map_says(tiny_assets: str, bend: float) -> None:
+    config = SynthesisConfig(chances=Chances().only(("rotation", "shear", "perspective", "curve")))
+    lens = Lens(config)
+    u = calm(rotation=(0.0, 0.6, 0.6, 0.6), shear=(0.0, 0.7, 0.6), perspective=(0.0, 0.8), curve=(0.0, bend))
+    for page in pages(Assets.open(tiny_assets))[:5]:
+        view = lens.view(page, u)
+        assert view is not None
+        image = lens.take(page.canvas, view, u)
+        assert image.shape == (config.height, view.width)
+        x, y = seen_at(page, view).T.astype(np.float32) - 0.5
+        there = cv2.remap(image, x[None], y[None], cv2.INTER_LINEAR)
+        assert there.mean() > 150, page.label
+        assert (there > 60).mean() > 0.9, page.label
+
+
+def test_without_effects_a_word_stands_upright_and_keeps_its_aspect(tiny_assets: str) -> None:
+    config = SynthesisConfig(chances=Chances.none(), strengths=Strengths(margin=(0.0, 0.0)))
+    lens = Lens(config)
+    for page in pages(Assets.open(tiny_assets))[:5]:
+        view = lens.view(page, calm())
+        assert view is not None
+        left, top, right, bottom = page.box
+        width = max(12, (right - left) * config.height / (bottom - top))
+        assert view.width == pytest.approx(width, abs=1)
+        assert view.text_height == pytest.approx(config.height, abs=1e-3)
+        assert not view.effects
+
+
+def test_a_taller_picture_is_the_same_view_with_more_pixels(tiny_assets: str) -> None:
+    u = calm(rotation=(0.0, 0.4, 0.6, 0.6), curve=(0.0, 0.7))
+    for page in pages(Assets.open(tiny_assets))[:5]:
+        small, large = (Lens(SynthesisConfig(height=height)).view(page, u) for height in (32, 64))
+        assert small is not None
+        assert large is not None
+        assert large.text_height == pytest.approx(2 * small.text_height)
+        assert large.width == pytest.approx(2 * small.width, abs=1)
+        assert large.bend == pytest.approx(2 * small.bend)
+
+
+def test_a_text_too_wide_or_too_low_for_its_picture_has_no_view(tiny_assets: str) -> None:
+    page = next(page for page in pages(Assets.open(tiny_assets)) if page.label == WORDS[-1])
+    assert Lens(SynthesisConfig()).view(page, calm()) is not None
+    assert Lens(SynthesisConfig(max_width=256)).view(page, calm()) is None
+    steep = calm(rotation=(0.0, 1.0, 1.0, 1.0, 0.9))
+    assert Lens(SynthesisConfig(strengths=Strengths(least_height=30.0))).view(page, steep) is None
+
+
+def test_long_words_turn_less_than_short_ones(tiny_assets: str) -> None:
+    config = SynthesisConfig(chances=Chances().only(("rotation",)))
+    u, angle = calm(rotation=(0.0, 1.0, 1.0, 1.0, 0.0)), {}
+    for page in pages(Assets.open(tiny_assets)):
+        view = Lens(config).view(page, u)
+        assert view is not None
+        (x1, y1), (x2, y2) = view.target[:2].tolist()
+        angle[page.label] = np.degrees(np.arctan2(y2 - y1, x2 - x1))
+    assert angle["Ag"] == pytest.approx(config.strengths.rotation, abs=0.5)
+    assert angle[WORDS[-1]] < 0.5 * angle["Ag"]
+
+
+def test_a_neighbours_margin_is_kept(tiny_assets: str) -> None:
+    page = pages(Assets.open(tiny_assets))[0]
+    lens = Lens(SynthesisConfig(chances=Chances.none()))
+    plain = lens.view(page, calm(margins=(0.3,) * 4))
+    wide = lens.view(replace(page, extra=(0.0, 25.0, 0.0, 0.0)), calm(margins=(0.3,) * 4))
+    assert plain is not None
+    assert wide is not None
+    assert wide.width > plain.width
+    assert wide.target[0] == pytest.approx(plain.target[0], abs=0.6)

@@ -1,0 +1,166 @@
+from dataclasses import fields, replace
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.synthesis.assets import Assets
+from pipeline.synthesis.config import PRESETS, Chances, SynthesisConfig
+from pipeline.synthesis.draws import WIDTH
+from pipeline.synthesis.effects import BIT, effect_names
+from pipeline.synthesis.render import Rendered, Renderer
+from pipeline.synthesis.split import Split, split_of
+from pipeline.synthesis.words import Words
+from tests.draws import calm
+
+WORDS = ("Word", "Agfa", "INTER", "Gully", "x2", "Quite")
+NAMES = [f.name for f in fields(Chances)]
+SOME = 60
+"""Pictures that an effect is judged by."""
+POLARITY = BIT["light_on_dark"]
+
+
+@pytest.fixture
+def assets(tiny_assets: str) -> Assets:
+    return Assets.open(tiny_assets)
+
+
+def rows(count: int) -> list[list[float]]:
+    table: list[list[float]] = np.random.Generator(np.random.Philox(3)).random((count, WIDTH)).tolist()
+    return table
+
+
+def pictures(assets: Assets, config: SynthesisConfig) -> list[Rendered | None]:
+    renderer = Renderer(config, assets, "train")
+    return [renderer.render(WORDS[i % len(WORDS)], "next", u) for i, u in enumerate(rows(SOME))]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_assets: str) -> list[Rendered | None]:
+    return pictures(Assets.open(tiny_assets), SynthesisConfig(chances=Chances.none()))
+
+
+def test_without_effects_words_are_plain_and_easy_to_tell_from_their_ground(
+    plain: list[Rendered | None],
+) -> None:
+    for i, picture in enumerate(plain):
+        assert picture is not None
+        assert picture.effects in (0, POLARITY)
+        assert picture.label == WORDS[i % len(WORDS)]
+        assert (picture.image.dtype == np.uint8, picture.image.shape[0]) == (True, 32)
+        assert picture.contrast > 30
+        assert picture.noise == 0
+        # One grey level for the ground and one for the letters, and what lies between at the edges.
+        levels = np.sort(np.bincount(picture.image.ravel(), minlength=256))[::-1]
+        assert levels[:2].sum() > 0.3 * picture.image.size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_effect_alone_changes_pictures_and_says_so_and_touches_no_other_draw(
+    assets: Assets, plain: list[Rendered | None], name: str
+) -> None:
+    found = pictures(assets, SynthesisConfig(chances=Chances().only((name,))))
+    marked = changed = drawn = 0
+    for before, after in zip(plain, found, strict=True):
+        if after is None or before is None:
+            continue
+        drawn += 1
+        assert after.effects & ~POLARITY in (0, BIT[name])
+        assert after.face == before.face
+        different = after.image.shape != before.image.shape or (after.image != before.image).any()
+        if after.effects & BIT[name]:
+            marked, changed = marked + 1, changed + different
+        else:
+            assert not different
+    assert drawn > 0.8 * SOME
+    assert marked > 0.6 * drawn
+    assert changed > 0.8 * marked
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_every_picture_of_a_thousand_keeps_what_its_config_promises(
+    assets: Assets, preset: str, split: Split
+) -> None:
+    config = PRESETS[preset]()
+    renderer, strengths = Renderer(config, assets, split), config.strengths
+    texts = Words(assets, config.words, split).sample(np.random.Generator(np.random.Philox(8)), 1_000)
+    kept, seen = 0, 0
+    for i, (text, u) in enumerate(zip(texts, rows(1_000), strict=True)):
+        picture = renderer.render(text, texts[i - 1], u)
+        if picture is None:
+            continue
+        kept, seen = kept + 1, seen | picture.effects
+        height, width = picture.image.shape
+        assert picture.label.casefold() == text.casefold()
+        assert set(picture.label) <= set(assets.characters)
+        assert split_of(picture.label) == split
+        assert assets.faces[picture.face].split == split or config.designs == "all"
+        assert (height, 12 <= width <= config.max_width) == (32, True)
+        assert picture.contrast >= strengths.least_contrast
+        assert 0.85 * strengths.least_height <= picture.text_height <= 1.1 * height
+        assert strengths.quality[0] <= picture.quality <= strengths.quality[1]
+        assert 0 <= picture.noise <= strengths.noise[1]
+    assert kept > 900
+    assert {name for name in effect_names(seen) if name != "light_on_dark"} <= {
+        name for name in NAMES if getattr(config.chances, name)
+    }
+
+
+def test_what_is_lettered_differs_from_what_is_not_by_the_contrast_told(assets: Assets) -> None:
+    """Measured again on the picture, with the place of the letters taken from a picture without effects."""
+    config = SynthesisConfig(chances=Chances().only(("noise", "light", "gamma")))
+    for bare, picture in zip(
+        pictures(assets, SynthesisConfig(chances=Chances.none())), pictures(assets, config), strict=True
+    ):
+        if bare is None or picture is None:
+            continue
+        levels = (int(bare.image.min()), int(bare.image.max()))
+        ground, ink = levels if bare.effects & POLARITY else levels[::-1]
+        letters = np.abs(bare.image.astype(int) - ink) < 0.4 * abs(ink - ground)
+        free = bare.image == ground
+        measured = abs(picture.image[letters].mean() - picture.image[free].mean())
+        assert measured == pytest.approx(picture.contrast, abs=8)
+
+
+def test_faces_come_as_often_as_their_probabilities_say(assets: Assets) -> None:
+    config = SynthesisConfig(chances=Chances.none())
+    renderer = Renderer(config, assets, "train")
+    ids, shares = assets.face_ids("train", ordinary=config.ordinary)
+    drawn = [renderer.render("Word", "x", calm(face=(i + 0.5) / 400)) for i in range(400)]
+    counts = np.bincount([p.face for p in drawn if p is not None], minlength=len(assets.faces))
+    assert counts[ids] == pytest.approx(400 * shares, abs=1)
+
+
+def test_a_colour_picture_has_the_grey_levels_of_the_grey_one(assets: Assets) -> None:
+    config = PRESETS["scene"]()
+    for grey, colour in zip(
+        pictures(assets, config), pictures(assets, replace(config, colour="rgb")), strict=True
+    ):
+        assert (grey is None) == (colour is None)
+        if grey is None or colour is None:
+            continue
+        assert colour.image.shape == (*grey.image.shape, 3)
+        assert (colour.label, colour.effects) == (grey.label, grey.effects)
+        again = cv2.cvtColor(colour.image, cv2.COLOR_BGR2GRAY).astype(int)
+        inner = (colour.image > 0).all(axis=2) & (colour.image < 255).all(axis=2)  # nothing was clipped
+        assert np.abs(again - grey.image)[inner].max(initial=0) <= 2
+    assert any(
+        np.ptp(p.image, axis=2).max() > 20 for p in pictures(assets, replace(config, colour="rgb")) if p
+    )
+
+
+def test_taller_pictures_show_taller_text(assets: Assets) -> None:
+    config = PRESETS["scene"]()
+    for low, high in zip(pictures(assets, config), pictures(assets, replace(config, height=48)), strict=True):
+        if low is not None and high is not None:
+            assert high.image.shape[0] == 48
+            assert high.image.shape[1] == pytest.approx(1.5 * low.image.shape[1], abs=1.5)
+            assert high.text_height == pytest.approx(1.5 * low.text_height, rel=0.1)
+
+
+def test_opencv_is_told_to_give_the_same_bytes_everywhere(assets: Assets) -> None:
+    cv2.setNumThreads(4)
+    cv2.ipp.setUseIPP(True)
+    Renderer(SynthesisConfig(), assets, "train")
+    assert (cv2.getNumThreads(), cv2.ipp.useIPP()) == (1, False)
