@@ -1,11 +1,13 @@
 """The job as a person and a scheduler meet it: exit codes, the table at the end, a kill on the way."""
 
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,21 @@ def test_a_job_beside_another_ends_with_75_and_leaves_it_alone(
         lease.check(ask=True)
     assert "Run first is at work" in capsys.readouterr().err
     assert not Path("out/runs").exists()
+
+
+def test_a_job_that_is_asked_to_end_leaves_its_lease_to_the_next(
+    usual: list[str], s3_server: Any, s3_bucket: str
+) -> None:
+    s3_server.order({"kind": "delay", "query": "prefix=in", "seconds": 20, "times": 1})
+    command = [sys.executable, str(ROOT / "jobs/transcribe.py"), *usual, "--input", f"{s3_bucket}/in"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
+        while not any("prefix=in" in query for _, _, query in s3_server.requests()):
+            assert job.poll() is None
+            time.sleep(0.05)
+        job.send_signal(signal.SIGTERM)
+        _, told = job.communicate(timeout=60)
+    assert job.returncode == ExitCode.TERMINATED, told
+    assert json.loads(Path("out/lease/00000001.beat").read_text())["left"]
 
 
 def test_a_listing_that_fails_ends_with_3_and_its_cause(
