@@ -19,7 +19,7 @@ from pipeline.storage import join, write_atomic
 from pipeline.synthesis.asset_builder import default_assets
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import PRESETS, SynthesisConfig
-from pipeline.synthesis.data_set import DataSetPlan, Made, synthesize
+from pipeline.synthesis.data_set import DataSetPlan, Made, synthesize, take_up
 from pipeline.synthesis.generator import Generator
 from pipeline.synthesis.split import Split
 from pipeline.synthesis.tally import Tally
@@ -94,9 +94,10 @@ def run(config: SynthesizeConfig) -> int:
     pictures = config.pictures
     if config.only is not None:
         pictures = replace(pictures, chances=pictures.chances.only(tuple(config.only.split(","))))
+    generator = Generator(pictures, assets, config.split, config.seed)  # refuses what can't work, at once
     if config.preview is not None:
         where = join(config.output, SHEET)
-        write_atomic(where, sheet(Generator(pictures, assets, config.split, config.seed), config.preview))
+        write_atomic(where, sheet(generator, config.preview))
         print(f"{config.preview} pictures: {where}")
         return ExitCode.OK
     plan = DataSetPlan(
@@ -108,20 +109,22 @@ def run(config: SynthesizeConfig) -> int:
         assets=assets.uri,
         config=pictures,
     )
-    total, made_now, began = Tally(), 0, time.monotonic()
+    finished = take_up(plan)
+    total = sum((made.tally for made in finished.values()), Tally())
+    before = total.rows
 
     def on_shard(made: Made) -> None:
-        nonlocal total, made_now
+        nonlocal total
         total += made.tally
-        made_now += made.tally.rows if made.seconds else 0
         progress.update(total.rows, redrawn=f"{1 - total.rows / total.draws:.1%}")
 
-    with connect_ray(), Progress(config.rows, "images") as progress:
-        manifest = synthesize(plan, on_shard)
-    seconds = time.monotonic() - began
-    png = sheet(Generator(pictures, assets, config.split, config.seed), min(SHOWN, config.rows))
+    with connect_ray(), Progress(config.rows, "images", start=before) as progress:
+        began = time.monotonic()
+        manifest = synthesize(plan, finished, on_shard)
+        seconds = time.monotonic() - began
+    png = sheet(generator, min(SHOWN, config.rows))
     write_atomic(join(config.output, SHEET), png)
-    print(tell(config, manifest, total, made_now, seconds))
+    print(tell(config, manifest, total, before, seconds))
     track(config, manifest, total, png, assets)
     return ExitCode.OK
 
@@ -129,18 +132,19 @@ def run(config: SynthesizeConfig) -> int:
 def sheet(generator: Generator, count: int) -> bytes:
     """A PNG with the first pictures of the data set."""
     pictures = [sample.picture for sample in generator.samples(0, count)]
-    return word_sheet([Word(image=p.image, truth=p.label) for p in pictures], columns=8)
+    words = [Word(image=p.image[..., ::-1] if p.image.ndim > 2 else p.image, truth=p.label) for p in pictures]
+    return word_sheet(words, columns=8)
 
 
-def tell(config: SynthesizeConfig, manifest: Manifest, total: Tally, made_now: int, seconds: float) -> str:
+def tell(config: SynthesizeConfig, manifest: Manifest, total: Tally, before: int, seconds: float) -> str:
     """What is in the data set, for a person."""
     lengths, effects = length_rows(total), effect_rows(total)
     size = sum(shard.bytes for shard in manifest.shards)
     rarest = sorted(total.characters.items(), key=lambda item: item[1])[:5]
     facts = [
         ("images", f"{cell(manifest.rows)} in {cell(len(manifest.shards))} shards"),
-        ("made before", cell(total.rows - made_now)),
-        ("images/s", cell(made_now / seconds) if made_now else "-"),
+        ("made before", cell(before)),
+        ("images/s", cell((total.rows - before) / seconds) if total.rows > before else "-"),
         ("redrawn", f"{1 - total.rows / total.draws:.1%}"),
         ("bytes", f"{cell(size)}, {cell(round(size / manifest.rows))} an image"),
         ("mean width", f"{total.columns / total.rows:.0f} px"),

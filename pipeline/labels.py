@@ -1,6 +1,6 @@
 """Which labels a recogniser can learn: decided when data is read, counted and named, not left to the loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crnn.charset import Charset
 from crnn.ctc import min_frames
@@ -29,6 +29,8 @@ class LabelRules:
     charset: Charset
     preprocess: PreprocessConfig
     network: CRNNConfig
+    _frames: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Frames by canonical width: there are a few dozen widths, and millions of rows to check."""
 
     def check(self, text: str, width: int, height: int) -> tuple[list[int], int]:
         """Classes of the label and canonical width of the image.
@@ -51,7 +53,10 @@ class LabelRules:
             canonical = self.preprocess.canonical_width(self.preprocess.scaled_width(width, height))
         except ImageRejectedError as error:
             raise LabelRejectedError(error.reason, error.detail) from None
-        frames, needed = self.network.num_frames(canonical), min_frames(target)
+        frames = self._frames.get(canonical)
+        if frames is None:
+            frames = self._frames[canonical] = self.network.num_frames(canonical)
+        needed = min_frames(target)
         if frames < needed:
             raise LabelRejectedError(
                 TOO_MANY_CHARACTERS, f"{text!r} needs {needed} frames; {width}×{height} pixels give {frames}"

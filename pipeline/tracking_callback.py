@@ -22,7 +22,6 @@ class TrackingCallback(ray.train.UserCallback):
     def __init__(self, config: TrackerConfig) -> None:
         self._config = config
         self._tracker: Tracker | None = None
-        self._sent = 0
 
     def after_report(
         self,
@@ -36,11 +35,7 @@ class TrackingCallback(ray.train.UserCallback):
         try:
             self._tracker = self._tracker or Tracker(self._config)
             files = CheckpointFiles.of(checkpoint)
-            points = files.history()
-            # A resumed history is a prefix of what was sent, then goes on differently from where it was cut.
-            self._sent = min(self._sent, len(points))
-            self._tracker.log_points(points[self._sent :])
-            self._sent = len(points)
+            self._tracker.log_points(files.history())  # those that it has had are not sent again
             for (name, step), png in files.pictures().items():
                 self._tracker.log_picture(f"validation/{name}", step, png)
         except Exception:

@@ -10,6 +10,9 @@ _TELLING = "abdeghmnqr"
 """Letters whose capitals are drawn otherwise in every ordinary face."""
 _SAME = 0.97
 """Cosine from which a capital and its small letter are one drawing."""
+_MOST, _CLEARLY = 0.7, 0.03
+"""Share of a face's small letters that look more like the usual capitals, and by how much on average, from
+which on they are small capitals."""
 
 
 def find_cases(shapes: Shapes, characters: str) -> list[Case]:
@@ -28,13 +31,19 @@ def find_cases(shapes: Shapes, characters: str) -> list[Case]:
     usual = ~single if not single.all() else single
     as_small = _likeness(small, small[usual])
     as_large = _likeness(small, large[usual])
+    nearer = as_large - as_small
+    capitals = ((nearer > 0).mean(1) >= _MOST) & (nearer.mean(1) >= _CLEARLY)
     return [
-        "both" if not alone else "upper" if large >= small else "lower"
-        for alone, small, large in zip(single, as_small, as_large, strict=True)
+        "upper" if small_capitals else "both" if not alone else "upper" if large >= small else "lower"
+        for small_capitals, alone, small, large in zip(
+            capitals, single, as_small.sum(1), as_large.sum(1), strict=True
+        )
     ]
 
 
 def _likeness(shapes: Shapes, usual: Shapes) -> npt.NDArray[np.float32]:
-    """How much each face's letters look like what these faces have on average."""
-    likeness: npt.NDArray[np.float32] = (shapes * usual.mean(0)).sum((1, 2))
+    """F × letters: cosine of each face's letters with what these faces have on average."""
+    average = usual.mean(0)
+    average /= np.linalg.norm(average, axis=1, keepdims=True)
+    likeness: npt.NDArray[np.float32] = (shapes * average).sum(2)
     return likeness

@@ -7,17 +7,16 @@ manifest.json           last
 """
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from pipeline.errors import ConfigError, ObjectNotFoundError
+from pipeline.errors import ConfigError, DataError, ObjectNotFoundError
 from pipeline.fan_out import fan_out
-from pipeline.manifest import NAME, Manifest, ShardInfo
+from pipeline.manifest import Manifest, ShardInfo
 from pipeline.shards import write_shard
-from pipeline.storage import absolute, create_exclusive, exists, join, list_objects, read_bytes, write_atomic
+from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes, write_atomic
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.generator import Generator
@@ -46,6 +45,8 @@ class DataSetPlan:
     config: SynthesisConfig
 
     def __post_init__(self) -> None:
+        for name in ("output", "assets"):  # workers stand in other folders
+            object.__setattr__(self, name, absolute(getattr(self, name)))
         if self.rows < 1 or self.shard_rows < 1:
             raise ConfigError(
                 f"--rows and --shard-rows are at least 1; {self.rows}, {self.shard_rows} aren't."
@@ -67,48 +68,62 @@ class Made:
 
     info: ShardInfo
     tally: Tally
-    seconds: float = 0.0
-    """It took to make it now; 0 where it was there."""
 
 
-def synthesize(plan: DataSetPlan, on_shard: Callable[[Made], None]) -> Manifest:
+def take_up(plan: DataSetPlan) -> dict[int, Made]:
+    """Makes the folder this data set's, and finds the shards that are finished.
+
+    Raises:
+        ConfigError: The folder holds another data set.
+        DataError: The assets are missing, or a record in the folder is damaged.
+        StorageError: Reading or writing failed.
+    """
+    _claim(plan.output, _spec(plan))
+    sizes = _listed(join(plan.output, "shards"))
+    made: dict[int, Made] = {}
+    for key, (uri, _) in _listed(join(plan.output, DONE)).items():
+        try:
+            record = json.loads(read_bytes(uri))
+            shard = Made(ShardInfo(**record["shard"]), Tally.from_dict(record["tally"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{uri} is damaged ({error!r}). Delete it: its shard is made again.") from error
+        _, size = sizes.get(shard.info.name.rpartition("/")[2], ("", -1))
+        if size == shard.info.bytes:
+            made[int(key.removesuffix(".json"))] = shard
+    return made
+
+
+def synthesize(plan: DataSetPlan, made: Mapping[int, Made], on_shard: Callable[[Made], None]) -> Manifest:
     """Makes what is missing of a data set; Ray must be connected.
 
     Args:
         plan: The data set.
-        on_shard: Told of every shard, those that were there before first.
+        made: The shards that are finished, as `take_up` found them.
+        on_shard: Told of each shard that is made now.
 
     Raises:
-        ConfigError: The folder holds another data set, or the config allows no pictures.
-        DataError: The assets are missing or damaged.
+        ConfigError: The config allows no pictures.
+        DataError: The assets are damaged.
         StorageError: Reading or writing failed.
     """
-    plan = replace(plan, output=absolute(plan.output), assets=absolute(plan.assets))
-    spec = _spec(plan, Assets.open(plan.assets))
-    _claim(plan.output, spec)
-    made = _found(plan)
-    for shard in sorted(made):
-        on_shard(made[shard])
-    missing = [shard for shard in range(plan.shards) if shard not in made]
+    finished = dict(made)
+    missing = [shard for shard in range(plan.shards) if shard not in finished]
     for place, result in fan_out(make_shard, missing, plan):
-        made[missing[place]] = result
+        finished[missing[place]] = result
         on_shard(result)
-    if exists(join(plan.output, NAME)):
-        return Manifest.read(plan.output)
-    manifest = Manifest(shards=tuple(made[shard].info for shard in range(plan.shards)), config=spec)
+    manifest = Manifest(shards=tuple(shard.info for shard in finished.values()), config=_spec(plan))
     manifest.write(plan.output)
     return manifest
 
 
 def make_shard(shard: int, plan: DataSetPlan) -> Made:
     """Makes one shard, and says so in storage; what runs on Ray."""
-    began = time.monotonic()
     table = _generator(plan.config, plan.assets, plan.split, plan.seed).shard(shard, plan.rows_of(shard))
     info, tally = write_shard(plan.output, shard, table), Tally.of(table)
     record = {"shard": asdict(info), "tally": tally.to_dict()}
     text = json.dumps(record, ensure_ascii=False, sort_keys=True)
     write_atomic(join(plan.output, DONE, f"{shard:06d}.json"), text.encode())
-    return Made(info, tally, time.monotonic() - began)
+    return Made(info, tally)
 
 
 @lru_cache(maxsize=1)
@@ -117,8 +132,9 @@ def _generator(config: SynthesisConfig, assets: str, split: Split, seed: int) ->
     return Generator(config, Assets.open(assets), split, seed)
 
 
-def _spec(plan: DataSetPlan, assets: Assets) -> dict[str, Any]:
+def _spec(plan: DataSetPlan) -> dict[str, Any]:
     """All that the shards depend on."""
+    assets = Assets.open(plan.assets)
     names = ("rows", "shard_rows", "split", "seed")
     chosen = {name: getattr(plan, name) for name in names}
     spec = {**chosen, "assets": assets.fingerprint, "config": asdict(plan.config)}
@@ -138,17 +154,9 @@ def _claim(output: str, spec: dict[str, Any]) -> None:
         )
 
 
-def _found(plan: DataSetPlan) -> dict[int, Made]:
-    """The shards that are finished."""
-    folder = join(plan.output, DONE)
+def _listed(folder: str) -> dict[str, tuple[str, int]]:
+    """URI and size of what is in a folder, by name; nothing where there is no folder."""
     try:
-        names = {stored.key: stored.uri for stored in list_objects(folder)}
+        return {stored.key: (stored.uri, stored.size) for stored in list_objects(folder)}
     except ObjectNotFoundError:
         return {}
-    made: dict[int, Made] = {}
-    for key, uri in names.items():
-        record = json.loads(read_bytes(uri))
-        made[int(key.removesuffix(".json"))] = Made(
-            ShardInfo(**record["shard"]), Tally.from_dict(record["tally"])
-        )
-    return made

@@ -88,11 +88,12 @@ class Generator:
             ConfigError: This draw gave no row.
         """
         for number, (text, beside, u) in enumerate(self._draws(shard)):
+            if number > draw:
+                break
             if number == draw:
                 picture = self._renderer.render(text, beside, u)
                 if picture is not None:
                     return self._row(shard, Sample(draw, picture))
-                break
         raise ConfigError(f"Draw {draw} of shard {shard} gave no row.")
 
     def _draws(self, shard: int) -> Iterator[tuple[str, str, list[float]]]:

@@ -18,7 +18,11 @@ from pipeline.synthesis.layout import Page
 
 Floats = npt.NDArray[np.float32]
 _MIN_WIDTH = 12
+_ROOM_FOR_WAVES = 1.3
+"""Standard deviations of the waves that don't reach over the picture's edge."""
 _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+_ENDS = ((0, 3), (1, 2), (0, 1), (3, 2))
+"""The two corners of each side: left, right, top, bottom."""
 _ROTATION, _SHEAR, _ASPECT, _STRETCH = (START[n] for n in ("rotation", "shear", "aspect", "stretch"))
 _PERSPECTIVE, _CURVE, _MARGINS, _ELASTIC = (START[n] for n in ("perspective", "curve", "margins", "elastic"))
 
@@ -101,9 +105,16 @@ class Lens:
         unit = y2 - y1 if u[_MARGINS + 4] < 0.5 else 2 * half_height
         least, most = strengths.margin
         sides = [(least + (most - least) * u[_MARGINS + i] ** 2) * unit for i in range(4)]
+        if u[_ELASTIC] < chances.elastic:
+            effects |= BIT["elastic"]
+            room = _ROOM_FOR_WAVES * _wave_height(u) * height
+            sides = [side + room for side in sides]
         for i, extra in enumerate(page.extra):
-            if extra:
-                sides[i] = max(sides[i], extra * (aspect if i < 2 else 1.0))
+            if extra:  # where a side leans or bends, most of it is inside the box: less must be added
+                (xa, ya), (xb, yb) = (corners[j] for j in _ENDS[i])
+                slack = abs(xa - xb) if i < 2 else abs(ya - yb) + abs(bend)
+                sides[i] = max(0.0, extra * (aspect if i < 2 else 1.0) - 0.5 * slack)
+        sides[3] = max(sides[3], page.below)
         x1, x2, y1, y2 = x1 - sides[0], x2 + sides[1], y1 - sides[2], y2 + sides[3]
 
         scale = config.height / (y2 - y1)
@@ -114,8 +125,6 @@ class Lens:
         across = pixels / (x2 - x1)
         target = np.array([((x - x1) * across, (y - y1) * scale) for x, y in corners], np.float32)
         source = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
-        if u[_ELASTIC] < chances.elastic:
-            effects |= BIT["elastic"]
         shrink = (1 / (across * aspect), height / text_height)
         return View(source, target, pixels, text_height, shrink, bend * scale, effects)
 
@@ -137,7 +146,7 @@ class Lens:
             along = x * np.float32(2 / view.width) - np.float32(1)
             y = (y - np.float32(view.bend) * (along * along)).astype(np.float32, copy=False)
         if elastic:
-            far = np.float32(0.5 + 1.3 * u[_ELASTIC + 1] * view.text_height / 24)
+            far = np.float32(_wave_height(u) * view.text_height)
             x, y = x + far * self._waves(view.width, u, 0), y + far * self._waves(view.width, u, 6)
         depth = 1 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
         map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * depth
@@ -151,3 +160,8 @@ class Lens:
         coarse = self._cloth[top : top + 4, left : left + 3 + width // 10]
         waves: Floats = cv2.resize(coarse, (width, self._config.height), interpolation=cv2.INTER_CUBIC)
         return waves
+
+
+def _wave_height(u: Draws) -> float:
+    """Standard deviation of what `elastic` displaces, as a share of the text's height."""
+    return 0.02 + 0.054 * u[_ELASTIC + 1]

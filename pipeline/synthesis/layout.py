@@ -28,6 +28,8 @@ _LEAST_HEIGHT = 6
 """Of ink, in pixels: dots and dashes alone, enlarged to a picture, could be anything."""
 _SMALL = 0.78
 """Height of small capitals by that of capitals."""
+_PIECE = 0.45
+"""Most of a neighbouring letter that is in the picture: it must not be read as one of the word."""
 _SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
     START[name] for name in ("spacing", "small_caps", "jitter", "neighbour", "underline")
 )
@@ -45,7 +47,9 @@ class Page:
     """What is written, which isn't always what was asked for: small capitals are capitals."""
     effects: int
     extra: Margins
-    """Least margin at each side, in canvas pixels, that shows a piece of the neighbour, or the underline."""
+    """Margin at each side, in canvas pixels, that shows a piece of the neighbour and no more; else 0."""
+    below: int
+    """Least margin below, in canvas pixels: what shows the underline."""
 
 
 class Typesetter:
@@ -93,7 +97,7 @@ class Typesetter:
         box = _paste(canvas, glyphs, _ACROSS, base)
         if box is None or box[3] - box[1] < _LEAST_HEIGHT:
             return None
-        extra = (0.0, 0.0, 0.0, 0.0)
+        extra, drawn_below = (0.0, 0.0, 0.0, 0.0), 0
         if u[_NEIGHBOUR] < chances.neighbour:
             extra = self._neighbour(canvas, box, base, spacing, beside=beside, face=face, u=u)
             effects |= BIT["neighbour"] if any(extra) else 0
@@ -102,9 +106,9 @@ class Typesetter:
             y = bottom + 2 + int(u[_UNDERLINE + 1] * 4)
             end = y + 2 + int(u[_UNDERLINE + 2] * 2)
             canvas[y:end, left:right] = 255
-            extra = (*extra[:3], max(extra[3], end - bottom + 1.0))
+            drawn_below = end - bottom + 1
             effects |= BIT["underline"]
-        return Page(canvas, box, text, effects, extra)
+        return Page(canvas, box, text, effects, extra, drawn_below)
 
     def _has_small_capitals(self, text: str) -> bool:
         """Some letter is small, and each has a capital of its own, unlike ß."""
@@ -164,6 +168,7 @@ class Typesetter:
         if line is None:
             return (0.0, 0.0, 0.0, 0.0)
         glyphs, width = line
+        shown = min(shown, _PIECE * glyphs[0][0].shape[1])
         # Clearly wider than between letters, so that it can't be read as one of them.
         space = min(int(9 + 1.8 * max(0, spacing / 64) + 8 * u[_NEIGHBOUR + 2]), 24)
         if behind:
@@ -174,9 +179,10 @@ class Typesetter:
 
 
 def _dancing(glyphs: list[Glyph], draw: float) -> list[Glyph]:
-    """Each glyph up to 3 pixels up or down, as the draw's digits say."""
-    digits = int(draw * 2**40)
-    return [(ink, left, top + (digits >> 2 * i) % 4 * 2 - 3) for i, (ink, left, top) in enumerate(glyphs)]
+    """Each glyph up to 3 pixels up or down, as the draw's 24 bits say: two for each of twelve, then again."""
+    bits = int(draw * 2**24)
+    moves = [(bits >> 2 * (i % 12)) % 4 * 2 - 3 for i in range(len(glyphs))]
+    return [(ink, left, top + move) for (ink, left, top), move in zip(glyphs, moves, strict=True)]
 
 
 def _paste(canvas: Canvas, glyphs: list[Glyph], pen: int, base: int) -> Box | None:

@@ -18,8 +18,10 @@ from pipeline.synthesis.style import Stylist
 from pipeline.synthesis.surface import Painter
 
 _FACE, _QUALITY, _COLOUR = START["face"], START["quality"], START["colour"]
-_INKED, _BARE = 140, 20
-"""Coverage from which on a pixel is letter, and below which it is background."""
+_NOISE_TOLD = 0.8
+"""Grey levels that letters must differ more for each of the noise's standard deviation."""
+_BARE = 20
+"""Coverage below which a pixel is background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Renderer:
         painted = self._painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
         taken = self._camera.degrade(painted.image, view.text_height, painted.contrast, u)
         contrast = _contrast(taken.image, front, behind)
-        if contrast < self._config.strengths.least_contrast:
+        if contrast < self._config.strengths.least_contrast + _NOISE_TOLD * taken.noise:
             return None
         least, most = self._config.strengths.quality
         return Rendered(
@@ -106,11 +108,17 @@ class Renderer:
 
 
 def _contrast(image: Grey, front: Grey, behind: Grey | None) -> float:
-    """Mean grey level of the letters less that of the free background, without sign."""
-    letters = cv2.compare(front, _INKED, cv2.CMP_GT)
+    """Mean grey level of the letters less that of the free background, without sign; 0 where one lacks.
+
+    Pixels count by how much of them is ink: letters too thin to be seen have little contrast.
+    """
+    ink = cv2.sumElems(front)[0]
     covered = front if behind is None else cv2.max(front, behind)
     free = cv2.compare(covered, _BARE, cv2.CMP_LT)
-    return abs(cv2.mean(image, letters)[0] - cv2.mean(image, free)[0])
+    if not ink or not cv2.countNonZero(free):
+        return 0.0
+    letters = cv2.sumElems(cv2.multiply(image, front, dtype=cv2.CV_32F))[0] / ink
+    return abs(letters - cv2.mean(image, free)[0])
 
 
 def _coloured(image: Grey, front: Grey, u: Draws) -> npt.NDArray[np.uint8]:

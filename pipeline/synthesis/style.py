@@ -14,6 +14,8 @@ from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
 from pipeline.synthesis.layout import Canvas
 
+_LEAST_LEFT = 0.6
+"""Ink that is left of letters made thinner, as a share."""
 _WEIGHT, _OUTLINE = START["weight"], START["outline"]
 
 
@@ -42,8 +44,10 @@ class Stylist:
             # A steeper or later threshold of the blurred letters is a thicker or thinner stroke.
             thinner = u[_WEIGHT + 1] < 0.35
             soft = cv2.blur(canvas, (3, 3))
-            canvas = cv2.convertScaleAbs(cv2.subtract(soft, 100 if thinner else 30), alpha=3.0)
-            effects |= BIT["weight"]
+            other = cv2.convertScaleAbs(cv2.subtract(soft, 100 if thinner else 30), alpha=3.0)
+            if cv2.mean(other)[0] > _LEAST_LEFT * cv2.mean(canvas)[0]:  # hairlines would go altogether
+                canvas = other
+                effects |= BIT["weight"]
         behind = None
         kind, a, b, c = u[_OUTLINE], u[_OUTLINE + 1], u[_OUTLINE + 2], u[_OUTLINE + 3]
         border, shadow = chances.border, chances.border + chances.shadow

@@ -120,12 +120,32 @@ def test_long_words_turn_less_than_short_ones(tiny_assets: str) -> None:
     assert angle[WORDS[-1]] < 0.5 * angle["Ag"]
 
 
-def test_a_neighbours_margin_is_kept(tiny_assets: str) -> None:
+@pytest.mark.parametrize("margin", [0.0, 0.3, 0.9])
+def test_a_neighbours_margin_is_kept_whatever_margin_is_drawn(tiny_assets: str, margin: float) -> None:
     page = pages(Assets.open(tiny_assets))[0]
     lens = Lens(SynthesisConfig(chances=Chances.none()))
-    plain = lens.view(page, calm(margins=(0.3,) * 4))
-    wide = lens.view(replace(page, extra=(0.0, 25.0, 0.0, 0.0)), calm(margins=(0.3,) * 4))
-    assert plain is not None
-    assert wide is not None
-    assert wide.width > plain.width
-    assert wide.target[0] == pytest.approx(plain.target[0], abs=0.6)
+    view = lens.view(replace(page, extra=(11.0, 0.0, 9.0, 0.0)), calm(margins=(margin,) * 4))
+    assert view is not None
+    left, top = view.target[0] * np.array(view.shrink)
+    assert left == pytest.approx(11.0, abs=0.6)
+    assert top == pytest.approx(9.0, abs=0.6)
+
+
+def test_an_underline_is_in_the_picture_however_narrow_the_margin_drawn(tiny_assets: str) -> None:
+    page = pages(Assets.open(tiny_assets))[0]
+    lens = Lens(SynthesisConfig(chances=Chances.none()))
+    for below, margin in ((8, 0.0), (1, 0.9)):
+        view = lens.view(replace(page, below=below), calm(margins=(margin,) * 4))
+        assert view is not None
+        assert (32 - view.target[2, 1]) * view.shrink[1] >= below - 0.6
+
+
+def test_cloth_gets_room_for_its_waves(tiny_assets: str) -> None:
+    config = SynthesisConfig(chances=Chances().only(("elastic",)), strengths=Strengths(margin=(0.0, 0.0)))
+    for page in pages(Assets.open(tiny_assets))[:5]:
+        for height in (0.0, 0.999):
+            view = Lens(config).view(page, calm(elastic=(0.0, height, 0.5, 0.5)))
+            assert view is not None
+            displaced = (0.02 + 0.054 * height) * view.text_height
+            assert view.target.min() > 1.2 * displaced
+            assert (np.array([view.width, 32]) - view.target).min() > 1.2 * displaced

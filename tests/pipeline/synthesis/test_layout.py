@@ -120,6 +120,17 @@ def test_dancing_letters_keep_their_columns(assets: Assets) -> None:
     assert dancing.canvas.shape != still.canvas.shape or (dancing.canvas != still.canvas).any()
 
 
+def test_every_letter_of_a_short_word_dances(assets: Assets) -> None:
+    tops: list[set[int]] = [set() for _ in "mono"]
+    for draw in np.arange(0, 2**24, 200_003) / 2**24:  # as many bits as a draw has
+        canvas = page(assets, "mono", calm(jitter=(0.0, float(draw))), MONO).canvas
+        columns = np.flatnonzero(canvas.any(axis=0))
+        for letter, some in enumerate(np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)):
+            inked = np.flatnonzero(canvas[:, some].any(axis=1))
+            tops[letter].add(int(inked[0]))
+    assert [len(found) for found in tops] == [4] * 4
+
+
 @pytest.mark.parametrize(("draw", "side"), [(0.1, 2), (0.4, 3), (0.7, 1), (0.9, 0)])
 def test_neighbours_stand_beside_the_text_and_ask_for_the_margin_that_shows_them(
     assets: Assets, draw: float, side: int
@@ -142,6 +153,22 @@ def test_neighbours_stand_beside_the_text_and_ask_for_the_margin_that_shows_them
     assert shown.any()
 
 
+@pytest.mark.parametrize("beside", ["ll", "||", "WW"])
+@pytest.mark.parametrize("draw", [0.7, 0.9])
+def test_less_than_half_of_a_neighbouring_letter_is_in_the_margin(
+    assets: Assets, beside: str, draw: float
+) -> None:
+    typesetter = Typesetter(SynthesisConfig(), assets)
+    found = typesetter.page("word", beside, face(assets, SANS), calm(neighbour=(0.0, draw, 0.5, 0.999)))
+    assert found is not None
+    left, _, right, _ = found.box
+    if draw < 0.8:
+        letter, shown = found.canvas[:, right:], found.canvas[:, right : right + int(found.extra[1])]
+    else:
+        letter, shown = found.canvas[:, :left], found.canvas[:, left - int(found.extra[0]) : left]
+    assert 0 < np.count_nonzero(shown.any(axis=0)) < 0.5 * np.count_nonzero(letter.any(axis=0))
+
+
 def test_the_next_word_is_further_away_than_the_letters_of_a_spaced_word(assets: Assets) -> None:
     spaced = page(assets, "word", calm(spacing=(0.0, 0.99), neighbour=(0.0, 0.7, 0.0, 0.5)))
     columns = spaced.canvas.any(axis=0)
@@ -158,5 +185,5 @@ def test_an_underline_is_as_wide_as_the_text_and_within_the_margin_that_it_asks_
     assert (found.canvas[:bottom] == bare.canvas[:bottom]).all()
     rows, columns = np.nonzero(found.canvas[bottom:])
     assert rows.min() >= 2
-    assert rows.max() < found.extra[3]
+    assert rows.max() < found.below
     assert (columns.min(), columns.max() + 1) == (left, right)

@@ -37,6 +37,15 @@ def test_strokes_get_thicker_or_thinner(letters: Canvas) -> None:
     assert thin.max() == thick.max() == 255
 
 
+def test_hairlines_that_would_vanish_stay_as_they_are() -> None:
+    hairline = np.zeros((120, 200), np.uint8)
+    hairline[40:80, 100] = 200
+    stylist = Stylist(Chances().only(("weight",)))
+    found = stylist.ink(hairline, calm(weight=(0.0, 0.1)))
+    assert (found.front is hairline, found.effects) == (True, 0)
+    assert effect_names(stylist.ink(hairline, calm(weight=(0.0, 0.9))).effects) == ["weight"]
+
+
 @pytest.mark.parametrize(
     ("name", "draws"),
     [("border", (0.0,)), ("border", (0.99,)), ("extrusion", (0.1, 0.9, 0.1)), ("extrusion", (0.9, 0.1, 0.9))],

@@ -1,0 +1,82 @@
+"""Held-out words are read as anybody reads them, whoever holds which share of them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from crnn.charset import ALNUM36
+from crnn.checkpoint import Bundle
+from crnn.ctc import ctc_loss
+from crnn.metrics import Counts
+from crnn.model import SMALL, seeded
+from crnn.preprocess import PreprocessConfig
+from crnn.recognizer import Recognizer
+from pipeline.labels import LabelRules
+from pipeline.packing import Packer
+from pipeline.validation import Finding, HeldOut, metrics
+from tests.datasets import word_rows, write_data_set
+
+WORDS = [f"{'word' * (i % 3)}{i}" for i in range(30)]
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
+
+
+def packer(folder: str) -> Packer:
+    manifest = write_data_set(folder, word_rows(WORDS), shard_rows=10)
+    return Packer(data_uri=folder, manifest=manifest, rules=RULES, pack_columns=512, seed=3)
+
+
+def talkative(seed: int = 3) -> torch.nn.Module:
+    """An untrained network that writes something, at least."""
+    network = seeded(SMALL, ALNUM36.num_classes, seed).eval()
+    with torch.no_grad():
+        network.linears[-1].bias[0] = -1.0  # type: ignore[union-attr, operator]
+    return network
+
+
+def test_the_numbers_are_those_of_the_recogniser_and_of_a_plain_loss(tmp_path: Path) -> None:
+    network = talkative()
+    found = HeldOut.load(packer(str(tmp_path)), 0, 1).evaluate(network, "fp32", None)  # type: ignore[arg-type]
+    bundle = Bundle(network=SMALL, charset=ALNUM36, preprocess=RULES.preprocess, weights=network.state_dict())
+    recognizer = Recognizer(bundle)
+    images = [row["image"] for row in word_rows(WORDS)]
+    read = recognizer(images)  # type: ignore[arg-type]
+    expected = Counts.over(zip(WORDS, [h.text for h in read], strict=True))
+    assert any(h.text for h in read)
+    assert (found.word_accuracy, found.cer) == (expected.word_accuracy, expected.cer)
+    losses = []
+    for word, image in zip(WORDS, images, strict=True):
+        log_probs = recognizer.log_probs(recognizer.prepare(image).pixels[None, None])  # type: ignore[arg-type]
+        target = torch.tensor(ALNUM36.encode(word))
+        losses.append(float(ctc_loss(log_probs, target, torch.tensor([len(target)]))))
+    assert found.loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert found.sheet.startswith(b"\x89PNG")
+
+
+def one_rank(rank: int, folder: str) -> None:
+    store = dist.FileStore(f"{folder}/store", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    held_out = HeldOut.load(packer(f"{folder}/data-{rank}"), rank, 2)
+    found = held_out.evaluate(talkative(), "fp32", dist.group.WORLD)  # type: ignore[arg-type]
+    torch.save([found.word_accuracy, found.cer, found.loss], f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_together_find_what_one_finds(tmp_path: Path) -> None:
+    alone = HeldOut.load(packer(str(tmp_path / "data")), 0, 1).evaluate(talkative(), "fp32", None)  # type: ignore[arg-type]
+    mp.start_processes(one_rank, args=(str(tmp_path),), nprocs=2, start_method="spawn")
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        assert found == pytest.approx([alone.word_accuracy, alone.cer, alone.loss], rel=1e-5)
+
+
+def test_each_set_has_metrics_of_its_own() -> None:
+    findings = {
+        n: Finding(word_accuracy=a, cer=0.5, loss=2.0, sheet=b"") for n, a in (("a", 0.1), ("b", 0.2))
+    }
+    found = metrics(findings)
+    assert found["validation/a/word_accuracy"] == 0.1
+    assert found["validation/b/word_accuracy"] == 0.2
+    assert len(found) == 6
