@@ -40,7 +40,7 @@ test: lint
 
 faults: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "faults or not faults" \
-		tests/pipeline/nightly/test_faults.py
+		tests/pipeline/nightly/test_faults.py tests/pipeline/nightly/test_plan_memory.py
 
 cluster-test: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster

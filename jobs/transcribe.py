@@ -6,16 +6,26 @@ python jobs/transcribe.py --input s3://bucket/photographs --output out --model m
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from jobs.cli import Progress, cell, parse_flags, table
 from jobs.runtime import IncompleteError, connect_ray, run_job
 from pipeline.errors import StorageError
+from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.nightly.lease import Lease, acquire
+from pipeline.nightly.morning import Figures
+from pipeline.nightly.report import report, track
+from pipeline.nightly.review import export_review
+from pipeline.nightly.table import TranscriptTable
+from pipeline.registry import resolve_model
+from pipeline.storage import join
+from pipeline.tracking import flatten
 from pipeline.transcription import transcribe
 from pipeline.transcription_run import (
     TranscribeConfig,
     Transcription,
     begin,
+    plan,
     publish,
     remaining_shards,
     run_name,
@@ -36,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _transcribe(config: TranscribeConfig) -> None:
+    if config.dry_run:
+        return _dry_run(config)
     run = run_name(config)
     try:
         with acquire(config.output, run, silence_s=config.lease_s) as lease:
@@ -45,6 +57,8 @@ def _transcribe(config: TranscribeConfig) -> None:
             seconds = time.monotonic() - began
             total = publish(job, lease)
             print(tell(job, total, rows, seconds))
+            if total.rows:
+                _report(job, total, rows, seconds)
     except StorageError as error:  # it may pass, and what is done is kept
         raise IncompleteError(f"{error}\n  The same command with --run {run} goes on from there.") from error
 
@@ -66,6 +80,50 @@ def _recognise(job: Transcription, lease: Lease) -> int:
     if done != owed:
         raise IncompleteError(incomplete(job, owed - done, faults))
     return done - before
+
+
+def _report(job: Transcription, total: Tally, rows: int, seconds: float) -> None:
+    """The morning page; what is published stays so, whatever becomes of it."""
+    figures = Figures(
+        run=job.name,
+        model=f"{job.model.name} {job.model.version} ({job.model.digest})",
+        facts=job.listing.facts,
+        outcomes=tuple((status, reason, count) for (status, reason), count in total.outcomes.items()),
+        images=rows,
+        seconds=seconds,
+        cost_per_hour=job.config.cost_per_hour,
+    )
+    try:
+        morning, uri = report(figures, job.table, job.run_uri)
+        if job.config.review:
+            folder = join(job.run_uri, "review")
+            copied = export_review(job.table, job.name, job.config.review, folder, job.config.fetch)
+            print(f"to be reviewed   {cell(copied)} images in {folder}")
+    except StorageError as error:
+        log.warning("The rows are published, but the report isn't whole: %s", error)
+        return
+    print(f"report           {uri}")
+    track(
+        morning,
+        tracking_uri=resolve_tracking_uri(job.config.tracking),
+        experiment=job.config.experiment,
+        params=flatten(asdict(job.config)),
+        now_ms=int(time.time() * 1000),
+    )
+
+
+def _dry_run(config: TranscribeConfig) -> None:
+    model = resolve_model(config.model, resolve_tracking_uri(config.tracking))
+    with plan(config, TranscriptTable(config.output), model) as found:
+        told = [
+            ("objects", cell(found.facts.seen)),
+            ("left out by name", cell(found.facts.seen - found.facts.named)),
+            ("new", cell(found.new)),
+            ("bytes to fetch", cell(found.bytes)),
+            ("gone", cell(found.facts.gone)),
+            ("model", f"{model.name} {model.version} ({model.digest})"),
+        ]
+    print("\n".join(f"{name:<16}  {value}" for name, value in told))
 
 
 def tell(job: Transcription, total: Tally, rows: int, seconds: float) -> str:

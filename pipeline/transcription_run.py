@@ -60,8 +60,15 @@ class TranscribeConfig:
     """Texts below it get status low_confidence."""
     max_quarantined: float = 0.05
     """Publish nothing where a larger share can't be read (and more than a handful)."""
+    dry_run: bool = False
+    """Only tell what a run would do."""
+    review: int = 0
+    """Copy so many of the least confident images, with their texts, into the run's folder review: corrected
+    by a person, jobs/ingest.py table reads them."""
     shard_rows: int = 2_048
     """Objects that are read and written together: what a crash costs, some ten seconds of one CPU's work."""
+    cost_per_hour: float | None = None
+    """Of the machines, in any currency: the report then tells the cost of a million images."""
     lease_s: float = 60.0
     """Seconds of silence after which a run is taken for dead; the same for all runs of an output."""
     gpu: bool = False
@@ -71,7 +78,9 @@ class TranscribeConfig:
     fetch: FetchConfig = field(default_factory=FetchConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     tracking: str | None = None
-    """MLflow tracking URI, for models:/; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
+    """MLflow tracking URI; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
+    experiment: str = "transcribe"
+    """MLflow experiment of the reports."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

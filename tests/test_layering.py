@@ -58,7 +58,7 @@ def test_an_import_against_the_grain_is_caught(module: str, line: str, tmp_path:
 IMPORTER = """
 import importlib, json, logging, multiprocessing, os, signal, sys, threading, warnings
 # What others do when they are imported is not ours to judge; and it takes long, so do it once.
-import mlflow, numpy, PIL.Image, pyarrow.parquet, ray, ray.data, ray.train.torch, s3fs, torch, tyro
+import cv2, mlflow, numpy, PIL.Image, pyarrow.parquet, ray, ray.data, ray.train.torch, s3fs, torch, tyro
 
 def state():
     return {

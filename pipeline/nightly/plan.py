@@ -104,6 +104,7 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
         seen, named = _spool(spool, _in_order(list_objects(config.source)), config.include)
         database = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": 2})
         with database:
+            database.execute("SET enable_progress_bar = false")
             database.execute("SET TimeZone = 'UTC'")
             database.execute(f"CREATE VIEW listed AS FROM read_parquet('{spool}')")
             database.register("published", published or TABLE_SCHEMA.empty_table())

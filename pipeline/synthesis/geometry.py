@@ -5,6 +5,7 @@ straight to the final size keeps letters as sharp as their font.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
-from pipeline.synthesis.layout import Page
+from pipeline.synthesis.layout import Canvas, Page
 
 Floats = npt.NDArray[np.float32]
 _MIN_WIDTH = 12
@@ -128,17 +129,18 @@ class Lens:
         shrink = (1 / (across * aspect), height / text_height)
         return View(source, target, pixels, text_height, shrink, bend * scale, effects)
 
-    def take(self, canvas: npt.NDArray[np.uint8], view: View, u: Draws) -> npt.NDArray[np.uint8]:
-        """The picture of a canvas of one or two channels, uint8 [height, width] or [height, width, 2]."""
+    def take(self, canvases: Sequence[Canvas], view: View, u: Draws) -> list[Canvas]:
+        """The pictures of canvases of one size, uint8 [height, width]; two warps take less than one of two
+        channels."""
         size = (view.width, self._config.height)
         across, down = view.shrink
         if across > 1.6 or down > 1.6:  # else small letters lose strokes
-            canvas = cv2.blur(canvas, (3 if across > 1.6 else 2, 3 if down > 2.3 else 2))
+            kernel = (3 if across > 1.6 else 2, 3 if down > 2.3 else 2)
+            canvases = [cv2.blur(canvas, kernel) for canvas in canvases]
         elastic = bool(view.effects & BIT["elastic"])
         if view.bend == 0.0 and not elastic:
             matrix = cv2.getPerspectiveTransform(view.source, view.target)
-            flat: npt.NDArray[np.uint8] = cv2.warpPerspective(canvas, matrix, size, flags=cv2.INTER_LINEAR)
-            return flat
+            return [cv2.warpPerspective(canvas, matrix, size, flags=cv2.INTER_LINEAR) for canvas in canvases]
         inverse = cv2.getPerspectiveTransform(view.target, view.source).astype(np.float32)
         x: Floats = self._columns[: view.width]
         y: Floats = self._rows
@@ -151,8 +153,7 @@ class Lens:
         depth = 1 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
         map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * depth
         map_y = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) * depth
-        bent: npt.NDArray[np.uint8] = cv2.remap(canvas, map_x, map_y, cv2.INTER_LINEAR)
-        return bent
+        return [cv2.remap(canvas, map_x, map_y, cv2.INTER_LINEAR) for canvas in canvases]
 
     def _waves(self, width: int, u: Draws, below: int) -> Floats:
         """Smooth displacements [height, width] of unit deviation, about ten pixels from crest to crest."""

@@ -62,7 +62,7 @@ class Typesetter:
         self._kerning = memoryview(np.ascontiguousarray(assets.kerning))
         allowed = config.words.characters or assets.characters
         self._place = {c: i for i, c in enumerate(assets.characters) if c in allowed}
-        self._rows: dict[int, list[list[int]]] = {}
+        self._rows: dict[int, dict[int, list[int]]] = {}
         self._kerned = assets.kerning.shape[1]
 
     def page(self, text: str, beside: str, face: int, u: Draws) -> Page | None:
@@ -119,9 +119,7 @@ class Typesetter:
 
     def _line(self, text: str, face: int, spacing: int, *, small: bool) -> tuple[list[Glyph], int] | None:
         """Glyphs from the pen's start, left corners included, and the line's width in pixels."""
-        rows = self._rows.get(face)
-        if rows is None:
-            rows = self._rows[face] = self._index[face].tolist()
+        rows = self._rows.setdefault(face, {})
         blob, kerning = self._ink, self._kerning
         glyphs: list[Glyph] = []
         pen, before = 0, -1
@@ -130,7 +128,10 @@ class Typesetter:
             place = self._place.get(character.upper() if lowered else character)
             if place is None:
                 return None
-            offset, width, height, left, top, advance, present = rows[place]
+            found = rows.get(place)
+            if found is None:  # all rows of a face at once would be dear: many faces are used once a shard
+                found = rows[place] = self._index[face, place].tolist()
+            offset, width, height, left, top, advance, present = found
             if not present:
                 return None
             if 0 <= before < self._kerned and place < self._kerned:
@@ -203,6 +204,6 @@ def _paste(canvas: Canvas, glyphs: list[Glyph], pen: int, base: int) -> Box | No
             ink = ink[ya - y : yb - y, xa - x : xb - x]  # noqa: PLW2901
             x, y, x2, y2 = xa, ya, xb, yb
         part = canvas[y:y2, x:x2]
-        np.maximum(part, ink, out=part)
+        cv2.max(part, ink, part)  # in place; a third of what np.maximum takes for so little
         first, top, last, bottom = min(first, x), min(top, y), max(last, x2), max(bottom, y2)
     return (first, top, last, bottom) if last > first else None

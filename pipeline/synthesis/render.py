@@ -1,5 +1,6 @@
 """One word to one picture, a pure function of text and draws: layout, style, warp, grey levels, camera."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import cv2
@@ -20,8 +21,8 @@ from pipeline.synthesis.surface import Painter
 _FACE, _QUALITY, _COLOUR = START["face"], START["quality"], START["colour"]
 _NOISE_TOLD = 0.8
 """Grey levels that letters must differ more for each of the noise's standard deviation."""
-_BARE = 20
-"""Coverage below which a pixel is background."""
+_LEAST_FREE = 0.02
+"""Share of a picture that letters and what lies behind them must leave free, to tell their contrast by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Renderer:
         self._faces, shares = assets.face_ids(
             split if config.designs == "split" else None, ordinary=config.ordinary
         )
-        self._cumulative = np.cumsum(shares)
+        self._cumulative: list[float] = np.cumsum(shares).tolist()
         self.typesetter = Typesetter(config, assets)
         self.stylist = Stylist(config.chances)
         self.lens = Lens(config)
@@ -79,16 +80,15 @@ class Renderer:
             beside: Another text, of which a piece may stand in the margin.
             u: One row of draws.
         """
-        place = int(np.searchsorted(self._cumulative, u[_FACE], side="right"))
+        place = bisect_right(self._cumulative, u[_FACE])
         face = int(self._faces[min(place, len(self._faces) - 1)])
         page = self.typesetter.page(text, beside, face, u)
         view = None if page is None else self.lens.view(page, u)
         if page is None or view is None:
             return None
         ink = self.stylist.ink(page.canvas, u)
-        layers = ink.front if ink.behind is None else cv2.merge((ink.front, ink.behind))
-        seen = self.lens.take(layers, view, u)
-        front, behind = (seen, None) if ink.behind is None else (seen[:, :, 0], seen[:, :, 1])
+        layers = (ink.front,) if ink.behind is None else (ink.front, ink.behind)
+        front, behind, *_ = *self.lens.take(layers, view, u), None
         painted = self.painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
         taken = self.camera.degrade(painted.image, view.text_height, painted.contrast, u)
         contrast = _contrast(taken.image, front, behind)
@@ -108,17 +108,24 @@ class Renderer:
 
 
 def _contrast(image: Grey, front: Grey, behind: Grey | None) -> float:
-    """Mean grey level of the letters less that of the free background, without sign; 0 where one lacks.
+    """Mean grey level of the letters less that of what isn't covered, without sign; 0 where either lacks.
 
-    Pixels count by how much of them is ink: letters too thin to be seen have little contrast.
+    Each pixel counts by how much of it is ink, or free: letters too thin to be seen have little contrast.
     """
-    ink = cv2.sumElems(front)[0]
     covered = front if behind is None else cv2.max(front, behind)
-    free = cv2.compare(covered, _BARE, cv2.CMP_LT)
-    if not ink or not cv2.countNonZero(free):
+    ink, free = cv2.sumElems(front)[0], 255.0 * image.size - cv2.sumElems(covered)[0]
+    if not ink or free < _LEAST_FREE * 255 * image.size:
         return 0.0
-    letters = cv2.sumElems(cv2.multiply(image, front, dtype=cv2.CV_32F))[0] / ink
-    return abs(letters - cv2.mean(image, free)[0])
+    lettered = on_covered = _weighted(image, front)
+    if behind is not None:
+        on_covered = _weighted(image, covered)
+    return abs(lettered / ink - (255 * cv2.sumElems(image)[0] - on_covered) / free)
+
+
+def _weighted(image: Grey, weights: Grey) -> float:
+    """Sum of the pixels, each times its weight."""
+    total: float = cv2.sumElems(np.multiply(image, weights, dtype=np.uint16))[0]
+    return total
 
 
 def _coloured(image: Grey, front: Grey, u: Draws) -> npt.NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from pipeline.synthesis.effects import BIT
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
+_SHARES = np.arange(256, dtype=np.float32) / np.float32(255)
 
 _LEVELS, _TEXTURE, _TEXT_TEXTURE = START["levels"], START["texture"], START["text_texture"]
 _FILL, _EMBOSS, _OUTLINE_LEVEL = START["fill"], START["emboss"], START["outline_level"]
@@ -64,20 +65,17 @@ class Painter:
         letters, filled = self._letters(front, ink, contrast, u)
         effects |= textured | filled
         if behind is not None:
-            level = u[_OUTLINE_LEVEL] * 255
+            dark = shadow and u[_OUTLINE_LEVEL + 1] < 0.8
+            level = u[_OUTLINE_LEVEL] * (ground if dark else 255)
             if abs(level - ink) < 45:
-                level = 255.0 if ink < 128 else 0.0
-            dense = 1.0
-            if shadow:
-                dense = 0.35 + 0.6 * u[_OUTLINE_LEVEL + 1]
-                level = min(level, ground) if u[_OUTLINE_LEVEL + 1] < 0.8 else level
-            cover = cv2.multiply(behind, 1, scale=dense / 255.0, dtype=cv2.CV_32F)
-            image += (np.float32(level) - image) * cover
+                level = (ink + ground) / 2 if shadow else 255.0 if ink < 128 else 0.0
+            dense = 0.35 + 0.6 * u[_OUTLINE_LEVEL + 1] if shadow else 1.0
+            image += (np.float32(level) - image) * _cover(behind, dense)
         opacity = 1.0
         if u[_OPACITY] < chances.opacity:
             opacity = 0.65 + 0.35 * u[_OPACITY + 1]
             effects |= BIT["opacity"]
-        image += (letters - image) * cv2.multiply(front, 1, scale=opacity / 255.0, dtype=cv2.CV_32F)
+        image += (letters - image) * _cover(front, opacity)
         if u[_EMBOSS] < chances.emboss:
             slant = self._slants[int(u[_EMBOSS + 1] * len(self._slants))]
             image += cv2.filter2D(front, cv2.CV_32F, slant) * np.float32(0.1 + 0.25 * u[_EMBOSS + 2])
@@ -181,6 +179,12 @@ class Painter:
         thickness = max(1, round((0.04 + 0.08 * u[_OCCLUSION + 3]) * height))
         level = float(u[_OCCLUSION + 4] * 255)
         cv2.line(image, (x, -2), (x + lean, height + 2), level, thickness, cv2.LINE_AA)
+
+
+def _cover(mask: Mask, dense: float) -> Floats:
+    """Share of each pixel that ink of this density hides."""
+    cover: Floats = cv2.LUT(mask, _SHARES * np.float32(dense))
+    return cover
 
 
 @cache

@@ -1,11 +1,13 @@
 """The job as a person and a scheduler meet it: exit codes, the table at the end, a kill on the way."""
 
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from jobs.runtime import ExitCode
 from jobs.transcribe import main
 from pipeline.nightly.lease import acquire
 from pipeline.nightly.table import TranscriptTable
+
+# Ray Data warns of its own defaults.
+pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarning:ray\.data\.context")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +55,7 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
         str(tmp_path / "out"),
     ]
     command += ["--model", str(untrained_bundle), "--run", "night", "--shard-rows", "4"]
+    command += ["--tracking", f"sqlite:///{tmp_path}/mlflow.db"]
 
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
         while not (parts.is_dir() and any(parts.glob("*.parquet"))):
@@ -65,6 +71,8 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
     assert re.search(r"done before +([1-9]\d*)", again.stdout)
     assert all((parts / name).read_bytes() == data for name, data in early.items())
 
+    assert (tmp_path / "out/runs/night/report.html").is_file()
+    assert str(tmp_path / "out/runs/night/report.html") in again.stdout
     published = TranscriptTable(str(tmp_path / "out")).rows()
     assert published is not None
     table = published.to_table()
@@ -88,6 +96,16 @@ def test_a_second_night_reads_what_is_new_and_a_third_publishes_nothing(
     assert TranscriptTable("out").publications() == 2
 
 
+def test_a_dry_run_tells_what_is_new_and_writes_nothing(
+    usual: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in/b.txt").write_bytes(b"four")
+    assert main([*usual, "--dry-run", "--include", "*.txt"]) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert re.search(r"objects +2\n.*left out by name +1\nnew +1\nbytes to fetch +4\n", told)
+    assert not Path("out").exists()
+
+
 def test_a_job_beside_another_ends_with_75_and_leaves_it_alone(
     usual: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +114,21 @@ def test_a_job_beside_another_ends_with_75_and_leaves_it_alone(
         lease.check(ask=True)
     assert "Run first is at work" in capsys.readouterr().err
     assert not Path("out/runs").exists()
+
+
+def test_a_job_that_is_asked_to_end_leaves_its_lease_to_the_next(
+    usual: list[str], s3_server: Any, s3_bucket: str
+) -> None:
+    s3_server.order({"kind": "delay", "query": "prefix=in", "seconds": 20, "times": 1})
+    command = [sys.executable, str(ROOT / "jobs/transcribe.py"), *usual, "--input", f"{s3_bucket}/in"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
+        while not any("prefix=in" in query for _, _, query in s3_server.requests()):
+            assert job.poll() is None
+            time.sleep(0.05)
+        job.send_signal(signal.SIGTERM)
+        _, told = job.communicate(timeout=60)
+    assert job.returncode == ExitCode.TERMINATED, told
+    assert json.loads(Path("out/lease/00000001.beat").read_text())["left"]
 
 
 def test_a_listing_that_fails_ends_with_3_and_its_cause(

@@ -5,82 +5,24 @@ unique, texts are those of an undisturbed night, and a reader polling meanwhile 
 """
 
 import io
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
 
-from pipeline.listing import read_listing
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import delete, write_atomic
+from tests.pipeline.nightly.night_oracle import Nights, Watcher, is_exact, published, until
 
 IMAGES, SHARD_ROWS = 22, 5
 MUTATING = "PUT|POST|DELETE"
-
-
-class Nights:
-    """A process that forks nights."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        root = Path(__file__).resolve().parents[3]
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("nights.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | environment | {"PYTHONPATH": str(root), "STORAGE_PATIENCE_S": "3"},
-        )
-        self._ended: dict[int, int] = {}
-
-    def prepare(self, **config: Any) -> int:
-        """The process of a night that waits for `go`."""
-        self._order(config)
-        return int(self._answer("code", wanted=False)["pid"])
-
-    def go(self, pid: int) -> None:
-        self._order({"go": pid})
-
-    def wait(self, pid: int) -> int:
-        """The exit code of a night."""
-        while pid not in self._ended:
-            answer = self._answer("code", wanted=True)
-            self._ended[answer["pid"]] = answer["code"]
-        return self._ended.pop(pid)
-
-    def run(self, **config: Any) -> int:
-        pid = self.prepare(**config)
-        self.go(pid)
-        return self.wait(pid)
-
-    def _order(self, order: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-
-    def _answer(self, field: str, *, wanted: bool) -> dict[str, int]:
-        assert self._process.stdout is not None
-        while True:
-            answer: dict[str, int] = json.loads(self._process.stdout.readline())
-            if (field in answer) == wanted:
-                return answer
-            self._ended[answer["pid"]] = answer["code"]
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
 
 
 @pytest.fixture(scope="module")
@@ -88,31 +30,6 @@ def nights(s3_server: Any) -> Iterator[Nights]:
     nights = Nights(s3_server.environment())
     yield nights
     nights.close()
-
-
-class Watcher:
-    """A reader that polls the table and keeps how many rows of each run it saw."""
-
-    def __init__(self, output: str) -> None:
-        self.seen: set[tuple[str, int]] = set()
-        self._table, self._over = TranscriptTable(output), threading.Event()
-        self._thread = threading.Thread(target=self._poll)
-
-    def __enter__(self) -> "Watcher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._over.is_set():
-            rows = self._table.rows()
-            if rows is not None:
-                runs = rows.to_table(columns=["run"])["run"].to_pylist()
-                self.seen |= {(run, runs.count(run)) for run in runs}
-            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -138,26 +55,6 @@ def place(s3_bucket: str, s3_server: Any, untrained_bundle: Path) -> Iterator[di
 def undisturbed() -> dict[str, Any]:
     """What a night without any fault publishes, by key; filled by whoever is first."""
     return {}
-
-
-def published(config: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """(status, reason, text) by key, held against the listing and for unique ids."""
-    rows = TranscriptTable(config["output"]).rows()
-    assert rows is not None
-    table = rows.to_table()
-    found = {r["key"]: (r["status"], r["reason"], r["text"]) for r in table.to_pylist()}
-    ids = table["id"].to_pylist()
-    assert len(ids) == len(set(ids))
-    return found
-
-
-def is_exact(config: dict[str, Any], clean: dict[str, tuple[Any, ...]]) -> bool:
-    """Whether one run and nothing else is there, as it should be."""
-    rows = TranscriptTable(config["output"]).rows()
-    assert rows is not None
-    listing = read_listing(f"{config['output']}/runs/{config['run']}")
-    count = rows.count_rows()
-    return bool(count == listing.rows == len(clean) and published(config) == clean)
 
 
 @pytest.fixture
@@ -282,13 +179,6 @@ CONFLICT = {
 def whole_suite(value: Any) -> Any:
     """A case of `make faults` only."""
     return pytest.param(value, marks=pytest.mark.faults)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("successor", ["night", pytest.param("other", marks=pytest.mark.faults)])

@@ -68,7 +68,7 @@ def test_ink_in_the_picture_is_where_the_forward_map_says(tiny_assets: str, bend
     for page in pages(Assets.open(tiny_assets))[:5]:
         view = lens.view(page, u)
         assert view is not None
-        image = lens.take(page.canvas, view, u)
+        image = lens.take([page.canvas], view, u)[0]
         assert image.shape == (config.height, view.width)
         x, y = seen_at(page, view).T.astype(np.float32) - 0.5
         there = cv2.remap(image, x[None], y[None], cv2.INTER_LINEAR)

@@ -1,0 +1,209 @@
+"""What a night has brought, gathered from the published rows: DuckDB scans them, the driver holds counts."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from PIL import Image
+
+from crnn.errors import ImageRejectedError
+from crnn.preprocess import decode_image
+from pipeline.errors import StorageError
+from pipeline.listing import ListingFacts
+from pipeline.nightly.drift import psi
+from pipeline.nightly.table import TranscriptTable
+from pipeline.storage import read_bytes
+
+NIGHTS = 7
+"""Nights before that a night is compared with."""
+PICTURES = 24
+_READ = "status IN ('ok', 'low_confidence')"
+_CONFIDENCE = "printf('%.2f', least(floor(confidence * 20), 19) / 20)"
+_LENGTH = "CASE WHEN length(text) > 20 THEN '21+' ELSE printf('%02d', length(text)) END"
+_PREFIX = "CASE WHEN contains(key, '/') THEN split_part(key, '/', 1) || '/' ELSE '(top)' END"
+MOST_PREFIXES = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """What of a run only its driver knows."""
+
+    run: str
+    model: str
+    facts: ListingFacts
+    outcomes: tuple[tuple[str, str, int], ...]
+    """(status, reason, rows)."""
+    images: int
+    """Read by the start of the run that published it."""
+    seconds: float
+    """What they took."""
+    cost_per_hour: float | None
+    """Of the machines, in any currency."""
+
+    @property
+    def images_per_second(self) -> float | None:
+        """None where an earlier start had done everything."""
+        return self.images / self.seconds if self.images else None
+
+    @property
+    def cost_per_million(self) -> float | None:
+        """Images at this speed; None where either isn't known."""
+        rate = self.images_per_second
+        return self.cost_per_hour / 3600 / rate * 1e6 if rate and self.cost_per_hour is not None else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """A row to look at."""
+
+    key: str
+    text: str | None
+    confidence: float | None
+    reason: str | None
+    detail: str | None
+    picture: str | None
+    """A PNG as a data: URI; None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prefix:
+    """A folder of the input."""
+
+    name: str
+    rows: int
+    quarantined: int
+    mean_confidence: float | None
+    drift: float | None
+    """Of confidence; None where nothing of it is known from before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Morning:
+    """A night, as it is to be looked at."""
+
+    figures: Figures
+    histograms: Mapping[str, Mapping[str, int]]
+    """Counts by kind: confidence, length, characters."""
+    drift: Mapping[str, float]
+    """Of each histogram, against the nights before; empty where there were none."""
+    prefixes: tuple[Prefix, ...]
+    """The largest."""
+    least_confident: tuple[Example, ...]
+    sample: tuple[Example, ...]
+    """Drawn uniformly, always the same of one run."""
+    quarantined: Mapping[str, tuple[Example, ...]]
+    """A few, by reason."""
+
+    def as_json(self) -> bytes:
+        """All but the pictures."""
+        figures = self.figures
+        record = {
+            "figures": asdict(figures),
+            "images_per_second": figures.images_per_second,
+            "cost_per_million": figures.cost_per_million,
+            "histograms": self.histograms,
+            "drift": self.drift,
+            "prefixes": [asdict(prefix) for prefix in self.prefixes],
+        }
+        return json.dumps(record, indent=1, ensure_ascii=False).encode()
+
+    def metrics(self) -> dict[str, float]:
+        """For MLflow."""
+        found = {f"rows/{status}": 0.0 for status, _, _ in self.figures.outcomes}
+        for status, _, rows in self.figures.outcomes:
+            found[f"rows/{status}"] += rows
+        found |= {f"drift/{name}": value for name, value in self.drift.items()}
+        rates = {
+            "images_per_second": self.figures.images_per_second,
+            "cost_per_million": self.figures.cost_per_million,
+        }
+        return found | {name: value for name, value in rates.items() if value is not None}
+
+
+def gather(figures: Figures, table: TranscriptTable) -> Morning:
+    """Looks at what a run has published, and fetches a few pictures.
+
+    Raises:
+        StorageError: The table can't be read.
+    """
+    import duckdb
+
+    with duckdb.connect(config={"memory_limit": "512MB", "threads": 2}) as database:
+        database.execute("SET enable_progress_bar = false")
+        database.register("published", table.rows())
+        first = figures.facts.publication - NIGHTS
+        now, before = f"run = '{figures.run}'", f"publication >= {first} AND publication < {first + NIGHTS}"
+        histograms, past = (
+            {
+                "confidence": _counts(database, _CONFIDENCE, f"{night} AND {_READ}"),
+                "length": _counts(database, _LENGTH, f"{night} AND {_READ}"),
+                "characters": _counts(database, "unnest(string_split(text, ''))", f"{night} AND {_READ}"),
+            }
+            for night in (now, before)
+        )
+        known = any(past["confidence"].values())
+        reasons = sorted({reason for status, reason, _ in figures.outcomes if status == "quarantined"})
+        return Morning(
+            figures=figures,
+            histograms=histograms,
+            drift={name: psi(past[name], histograms[name]) for name in histograms} if known else {},
+            prefixes=tuple(_prefixes(database, now, before)),
+            least_confident=_examples(database, f"{now} AND {_READ}", "confidence, id", PICTURES),
+            sample=_examples(database, f"{now} AND {_READ}", "md5(id)", PICTURES),
+            quarantined={
+                reason: _examples(database, f"{now} AND reason = '{reason}'", "id", 3) for reason in reasons
+            },
+        )
+
+
+def _counts(database: Any, kind: str, where: str) -> dict[str, int]:
+    query = f"SELECT {kind} AS kind, count(*) FROM published WHERE {where} GROUP BY kind ORDER BY kind"
+    return {kind: count for kind, count in database.sql(query).fetchall() if kind}
+
+
+def _prefixes(database: Any, now: str, before: str) -> Iterator[Prefix]:
+    largest = database.sql(f"""
+        SELECT {_PREFIX} AS prefix, count(*), count(*) FILTER (status = 'quarantined'), avg(confidence)
+        FROM published WHERE {now} GROUP BY prefix ORDER BY count(*) DESC, prefix LIMIT {MOST_PREFIXES}
+    """).fetchall()
+    for name, rows, quarantined, confidence in largest:
+        here = f"{_READ} AND {_PREFIX} = '{name.replace(chr(39), chr(39) * 2)}'"
+        histograms = [_counts(database, _CONFIDENCE, f"{night} AND {here}") for night in (before, now)]
+        yield Prefix(
+            name=name,
+            rows=rows,
+            quarantined=quarantined,
+            mean_confidence=confidence,
+            drift=psi(*histograms) if all(histograms) else None,
+        )
+
+
+def _examples(database: Any, where: str, order: str, count: int) -> tuple[Example, ...]:
+    query = f"SELECT uri, etag, key, text, confidence, reason, detail FROM published WHERE {where}"
+    rows = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
+    return tuple(
+        Example(
+            key=key,
+            text=text,
+            confidence=confidence,
+            reason=reason,
+            detail=detail,
+            picture=_picture(uri, etag) if text is not None else None,
+        )
+        for uri, etag, key, text, confidence, reason, detail in rows
+    )
+
+
+def _picture(uri: str, etag: str) -> str | None:
+    """A small picture of an object that could be decoded at night; it may be gone by now."""
+    try:
+        image = Image.fromarray(decode_image(read_bytes(uri, etag=etag)))
+    except (StorageError, ImageRejectedError):
+        return None
+    image.thumbnail((320, 64))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

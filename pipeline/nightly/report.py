@@ -1,0 +1,44 @@
+"""Where a night's report goes: beside the run, and into a run of its own in MLflow."""
+
+from collections.abc import Mapping
+
+from pipeline import provenance
+from pipeline.nightly.morning import Figures, Morning, gather
+from pipeline.nightly.page import page
+from pipeline.nightly.table import TranscriptTable
+from pipeline.storage import join, write_atomic
+from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
+
+
+def report(figures: Figures, table: TranscriptTable, run_uri: str) -> tuple[Morning, str]:
+    """Writes report.html and report.json; what they tell, and where the page is.
+
+    Raises:
+        StorageError: The table can't be read, or the report not written.
+    """
+    morning = gather(figures, table)
+    uri = join(run_uri, "report.html")
+    write_atomic(join(run_uri, "report.json"), morning.as_json())
+    write_atomic(uri, page(morning).encode())
+    return morning, uri
+
+
+def track(
+    morning: Morning, *, tracking_uri: str, experiment: str, params: Mapping[str, str], now_ms: int
+) -> None:
+    """Logs a night as a run, under its own name; never in the way: a dead server costs half a minute at most.
+
+    Args:
+        morning: What is told.
+        params: The job's config, see `pipeline.tracking.flatten`.
+        now_ms: When it was published, in milliseconds since 1970.
+    """
+    run = morning.figures.run
+    tracker = Tracker(
+        TrackerConfig(tracking_uri=tracking_uri, experiment=experiment, run_name=f"transcribe {run}")
+    )
+    tracker.open_run(params=dict(params), tags=provenance.collect().tags(), inputs=[])
+    step = morning.figures.facts.publication
+    tracker.log_points(MetricPoint(key, value, step, now_ms) for key, value in morning.metrics().items())
+    tracker.log_text("report.html", page(morning))
+    tracker.finish("FINISHED")

@@ -1,0 +1,137 @@
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.listing import ListingFacts
+from pipeline.mlflow_run import mlflow_client
+from pipeline.nightly.morning import PICTURES, Figures
+from pipeline.nightly.report import report, track
+from pipeline.nightly.table import TranscriptTable
+from pipeline.storage import list_objects
+from tests.pipeline.nightly.test_table import nothing, put, row
+
+HOSTILE = "<script>alert(1)</script>&'\""
+
+
+def figures(run: str, publication: int, **fields: object) -> Figures:
+    facts = ListingFacts(seen=99, named=98, gone=0, publication=publication)
+    outcomes = (("ok", "", 40), ("quarantined", "empty", 1))
+    usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6}
+    return Figures(run=run, model="m 3", facts=facts, outcomes=outcomes, **usual | fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> TranscriptTable:
+    """Two nights of 40 images and a broken one; the second night's texts are longer."""
+    (tmp_path / "in").mkdir()
+    buffer = io.BytesIO()
+    Image.new("L", (50, 20), 200).save(buffer, "PNG")
+    for number in range(40):
+        (tmp_path / "in" / f"{number:02d}.png").write_bytes(buffer.getvalue())
+    stored = {each.key: each for each in list_objects(str(tmp_path / "in"))}
+    table = TranscriptTable(str(tmp_path / "out"))
+    for publication, text in ((1, "ab"), (2, HOSTILE)):
+        rows = [
+            row(
+                f"it's/{key}",
+                publication,
+                uri=each.uri,
+                etag=each.etag,
+                text=text,
+                confidence=number / 40,
+            )
+            for number, (key, each) in enumerate(stored.items())
+        ]
+        bad = {
+            "status": "quarantined",
+            "reason": "empty",
+            "detail": HOSTILE,
+            "text": None,
+            "confidence": None,
+        }
+        rows.append(row("bad", publication, **bad))
+        run = f"night{publication}"
+        table.publish(
+            run, [put(table, run, *rows)], epoch=publication, publication=publication, check=nothing
+        )
+    return table
+
+
+class Page(HTMLParser):
+    """What of a page matters: its pictures, and whether anything would be fetched or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.pictures += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + "\n"
+
+
+def test_the_page_shows_the_night_and_needs_nothing_from_elsewhere(
+    table: TranscriptTable, tmp_path: Path
+) -> None:
+    morning, uri = report(figures("night2", 2), table, str(tmp_path / "run"))
+    page = Page(Path(uri).read_text())
+    assert not page.tags & {"script", "link", "iframe"}
+    assert len(page.pictures) == 2 * PICTURES
+    assert all(picture.startswith("data:image/png;base64,") for picture in page.pictures)
+    assert HOSTILE in page.text
+    assert not re.search(r"url\(|@import|https?:", Path(uri).read_text())
+    assert [each.confidence for each in morning.least_confident] == [
+        pytest.approx(number / 40) for number in range(PICTURES)
+    ]
+    assert [each.detail for each in morning.quarantined["empty"]] == [HOSTILE]
+    assert {prefix.name: prefix.rows for prefix in morning.prefixes} == {"it's/": 40, "(top)": 1}
+
+
+def test_histograms_count_this_night_and_drift_compares_it_with_those_before(
+    table: TranscriptTable, tmp_path: Path
+) -> None:
+    first, _ = report(figures("night1", 1), table, str(tmp_path / "run1"))
+    second, _ = report(figures("night2", 2), table, str(tmp_path / "run2"))
+    assert first.histograms["characters"] == {"a": 40, "b": 40}
+    assert first.histograms["length"] == {"02": 40}
+    assert sum(second.histograms["confidence"].values()) == 40
+    assert first.drift == {}
+    assert second.drift["confidence"] == pytest.approx(0)
+    assert second.drift["length"] > 0.25
+    told = json.loads((tmp_path / "run2/report.json").read_bytes())
+    assert told["drift"] == second.drift
+    assert (told["images_per_second"], told["cost_per_million"]) == (20.5, pytest.approx(48.78, rel=1e-3))
+
+
+def test_a_picture_that_is_gone_by_morning_is_left_out(table: TranscriptTable, tmp_path: Path) -> None:
+    (tmp_path / "in/00.png").unlink()
+    (tmp_path / "in/01.png").write_bytes(b"overwritten")
+    morning, uri = report(figures("night2", 2), table, str(tmp_path / "run"))
+    assert [each.picture is None for each in morning.least_confident[:3]] == [True, True, False]
+    assert "gone" in Path(uri).read_text()
+
+
+def test_a_night_is_one_run_in_mlflow_however_often_it_is_told(
+    table: TranscriptTable, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    morning, _ = report(figures("night2", 2, images=0), table, str(tmp_path / "run"))
+    for _ in range(2):
+        track(morning, tracking_uri=uri, experiment="transcribe", params={"input": "x"}, now_ms=5)
+    client = mlflow_client(uri)
+    experiment = client.get_experiment_by_name("transcribe")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics["rows/ok"] == 40
+    assert run.data.metrics["drift/length"] == morning.drift["length"]
+    assert "images_per_second" not in run.data.metrics
+    assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["report.html"]
