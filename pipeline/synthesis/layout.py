@@ -59,7 +59,7 @@ class Typesetter:
         self._assets, self._chances = assets, config.chances
         # Plain views of the maps: each slice of a numpy.memmap is a memmap, which costs a microsecond.
         self._ink, self._index = np.asarray(assets.glyphs), np.asarray(assets.index)
-        self._kerning = memoryview(np.ascontiguousarray(assets.kerning))
+        self._kerning = memoryview(np.ascontiguousarray(assets.kerning))  # type: ignore[arg-type]  # typed as a buffer from 3.12 on
         allowed = config.words.characters or assets.characters
         self._place = {c: i for i, c in enumerate(assets.characters) if c in allowed}
         self._rows: dict[int, dict[int, list[int]]] = {}
