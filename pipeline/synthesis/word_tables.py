@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LONGEST = 32
 """Characters; longer words than that stand on no sign."""
+COMMON = 1e-6
+"""Frequency from which a word is as good as one of a dictionary; rarer ones are foreign or mistyped, too."""
 SYSTEM_LISTS = ("/usr/share/dict/words",)
 SCHEMA = pa.schema(
     [
@@ -65,7 +68,8 @@ def word_tables(
     tables = {"frequent": _table(f"wordfreq {language}", frequent, characters)}
     source, listed = _dictionary(packages) if language == "en" else ("", [])
     if not listed:
-        source, listed = f"wordfreq {language}, all alike", sorted(frequencies)
+        common = [word for word, frequency in frequencies.items() if frequency >= COMMON]
+        source, listed = f"wordfreq {language}, common words all alike", sorted(common)
     tables["dictionary"] = _table(source, ((word, 1.0) for word in listed), characters)
     names = [word for word in listed if word[:1].isupper() and word[1:].islower()]
     if names:
@@ -80,12 +84,14 @@ def word_tables(
 
 def words_arrow(tables: Mapping[str, WordTable]) -> bytes:
     """The tables as one Arrow file, to be mapped; each word's split stands beside it."""
-    rows = [
-        (name, split_of(word), word, weight)
-        for name, table in tables.items()
-        for word, weight in table.weights.items()
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
+    words = [word for table in tables.values() for word in table.weights]
+    splits = {word: split_of(word) for word in words}
+    columns = (
+        [name for name, table in tables.items() for _ in table.weights],
+        [splits[word] for word in words],
+        words,
+        [weight for table in tables.values() for weight in table.weights.values()],
+    )
     batch = pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
     )
@@ -127,24 +133,25 @@ def _table(
     source: str, entries: Iterable[tuple[str, float]], characters: str, *, own: bool = False
 ) -> WordTable:
     """A table of what can be drawn; a word that comes again adds its weight."""
-    allowed = set(characters)
+    drawable = re.compile(f"[{re.escape(characters)}]*").fullmatch
     weights: dict[str, float] = {}
     rejected: Counter[str] = Counter()
     read = 0
     for word, weight in entries:
         read += 1
-        if not word or len(word) > LONGEST:
+        if not 1 <= len(word) <= LONGEST:
             rejected["length"] += 1
-        elif not own and not any(c.isalpha() for c in word):
-            rejected["no letters"] += 1  # numbers are made, in all their forms
-        elif not allowed.issuperset(word):
+        elif drawable(word) is None:
             rejected["characters"] += 1
+        elif not (own or word.isalpha() or any(map(str.isalpha, word))):
+            rejected["no letters"] += 1  # numbers are made, in all their forms
         elif not own and word.endswith("'s"):
             rejected["possessives"] += 1  # a third of Debian's lists; words with punctuation are made, too
+        elif word in weights:
+            rejected["twice"] += 1
+            weights[word] += weight
         else:
-            if word in weights:
-                rejected["twice"] += 1
-            weights[word] = weights.get(word, 0.0) + weight
+            weights[word] = weight
     return WordTable(source=source, weights=weights, read=read, rejected=dict(sorted(rejected.items())))
 
 
