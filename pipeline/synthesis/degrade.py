@@ -146,7 +146,7 @@ def _noise(generator: np.random.Generator, coarse: float) -> Floats:
 def _motion(generator: np.random.Generator) -> Floats:
     """A short straight path of a shaking hand, as a kernel that sums to 1."""
     kernel = np.zeros((9, 9), np.float32)
-    angle, far = generator.uniform(0, math.pi), generator.uniform(1.0, 3.4)
+    angle, far = generator.uniform(0, math.pi), generator.uniform(0.8, 2.6)
     x, y = far * math.cos(angle), far * math.sin(angle)
     ends = [(round((4 + s * x) * 16), round((4 + s * y) * 16)) for s in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1, 1, cv2.LINE_AA, 4)
