@@ -180,7 +180,20 @@ SMALL = CRNNConfig(
 )
 """For CPUs: 1.25 million parameters, width / 4 frames."""
 
-NETWORKS = {"paper": PAPER, "small": SMALL}
+TINY = CRNNConfig(
+    convolutions=(
+        ConvConfig(channels=16, batch_norm=True, pool=(2, 2)),
+        ConvConfig(channels=32, batch_norm=True, pool=(2, 2)),
+        ConvConfig(channels=64, batch_norm=True, pool=(2, 1)),
+        ConvConfig(channels=96, batch_norm=True, pool=(2, 1)),
+        ConvConfig(channels=96, batch_norm=True, kernel=(2, 1), padding=(0, 0)),
+    ),
+    hidden=96,
+    lstm_layers=1,
+)
+"""For demonstrations: learns plain words in a minute on a CPU; 254 thousand parameters with 37 classes."""
+
+NETWORKS = {"paper": PAPER, "small": SMALL, "tiny": TINY}
 """The networks that recipes name."""
 
 

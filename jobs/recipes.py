@@ -52,7 +52,7 @@ def demo() -> TrainConfig:
         data="out/demo/data/train",
         validation=("held_out=out/demo/data/validation",),
         output="out/demo/runs",
-        network="small",
+        network="tiny",
         charset="alnum36",
         optimizer=OptimizerConfig(learning_rate=3e-3, ema_decay=0.99),
         pack_columns=3_200,

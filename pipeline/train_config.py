@@ -26,8 +26,9 @@ class TrainConfig:
     """Data sets to look at while training, as name=URI; the first decides which checkpoint is the best."""
     output: str = "out/runs"
     """URI below which the run's folder is kept: checkpoints, rejects, the audit."""
-    network: Literal["paper", "small"] = "paper"
-    """paper: the network of Shi et al. 2015; small: for CPUs, a seventh of the parameters."""
+    network: Literal["paper", "small", "tiny"] = "paper"
+    """paper: the network of Shi et al. 2015; small: for CPUs, a seventh of the parameters; tiny: for
+    demonstrations."""
     charset: Literal["alnum36", "latin94"] = "latin94"
     """alnum36: digits and letters, case folded; latin94: printable ASCII."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)

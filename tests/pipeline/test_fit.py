@@ -54,7 +54,7 @@ def config(data: Path, tmp_path: Path) -> TrainConfig:
         data=str(data / "train"),
         validation=(f"held_out={data / 'held_out'}",),
         output=str(tmp_path / "runs"),
-        network="small",
+        network="tiny",
         charset="alnum36",
         optimizer=OptimizerConfig(ema_decay=0.5),
         images=474,
