@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from pipeline.synthesis.words import Words
 
 SOURCE = "synthesis"
 _TABLE = 2_048
-"""Draws that are made together: one table of words and one of random numbers."""
+"""Draws that are made together, one table of words and one of random numbers; and rows that become Arrow's
+together, since they take several times the memory as Python's."""
 _PATIENCE = 50
 """Draws for one row, on average, after which the config is taken to allow no picture at all."""
 
@@ -62,8 +64,9 @@ class Generator:
         Raises:
             ConfigError: Hardly any draw gives a readable picture.
         """
-        made = [self._row(shard, sample) for sample in self.samples(shard, rows)]
-        return pa.Table.from_pylist(made)
+        made = (self._row(shard, sample) for sample in self.samples(shard, rows))
+        parts = [pa.Table.from_pylist(list(islice(made, _TABLE))) for _ in range(0, rows, _TABLE)]
+        return pa.concat_tables(parts or [pa.table({})])
 
     def samples(self, shard: int, rows: int) -> Iterator[Sample]:
         """The rows of a shard as pictures not yet compressed; arguments and errors as in `shard`."""
