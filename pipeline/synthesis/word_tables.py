@@ -105,11 +105,10 @@ def words_arrow(tables: Mapping[str, WordTable]) -> bytes:
 def _frequencies(language: str) -> dict[str, float]:
     import wordfreq
 
-    try:
-        best: dict[str, float] = wordfreq.get_frequency_dict(language, wordlist="best")
-    except LookupError as error:
-        known = ", ".join(sorted(wordfreq.available_languages("best")))
-        raise ConfigError(f"wordfreq has no words for {language!r}; it has {known}.") from error
+    known = wordfreq.available_languages("best")
+    if language not in known:  # wordfreq itself would take the nearest language instead
+        raise ConfigError(f"wordfreq has no words for {language!r}; it has {', '.join(sorted(known))}.")
+    best: dict[str, float] = wordfreq.get_frequency_dict(language, wordlist="best")
     return best
 
 

@@ -73,7 +73,7 @@ class WordsConfig:
     capitalised: float = 0.26
     """Of words: with a capital first."""
     mixed: float = 0.02
-    """Of words: each letter as it comes. The rest is in small letters, names excepted."""
+    """Of words: each letter as it comes. The rest is in small letters, but Paris and NATO stay as listed."""
 
     def __post_init__(self) -> None:
         shares = [getattr(self, kind) for kind in KINDS]
@@ -94,6 +94,8 @@ KINDS = (
 )
 _CASED = ("frequent", "dictionary", "names", "cut", "punctuated", "random_letters")
 """Kinds whose case is drawn."""
+_LISTED = ("dictionary", "names")
+"""Those of them that hold words with capitals of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,7 +169,7 @@ class Words:
             assert self._base is not None
             maker: Callable[[np.random.Generator, list[str]], list[str]] = getattr(lexemes, kind)
             made = maker(generator, self._draw(self._base, generator, 2 * n if kind == "addresses" else n))
-        return self._in_cases(generator, made, keep=kind == "names") if kind in _CASED else made
+        return self._in_cases(generator, made, keep=kind in _LISTED) if kind in _CASED else made
 
     def _draw(self, table: str, generator: np.random.Generator, n: int) -> list[str]:
         found = self._tables[table]
@@ -176,7 +178,8 @@ class Words:
         return words
 
     def _in_cases(self, generator: np.random.Generator, words: list[str], *, keep: bool) -> list[str]:
-        """Each word in a case that is drawn; small letters, or the word as it is where `keep` says so."""
+        """Each word in a case that is drawn; small letters, or the word as it is where `keep` says so and the
+        characters allow it."""
         config = self._config
         draws = generator.random(len(words)).tolist()
         upper, capitalised = config.upper, config.upper + config.capitalised
@@ -190,7 +193,7 @@ class Words:
                 flips = int(draw * 2**40)
                 cased.append("".join(c.upper() if flips >> i & 1 else c.lower() for i, c in enumerate(word)))
             else:
-                cased.append(word if keep else word.lower())
+                cased.append(word if keep and self._allowed(word) else word.lower())
         return cased
 
     def _read_tables(self, assets: Assets) -> dict[str, _Table]:
@@ -201,7 +204,9 @@ class Words:
             words = rows["word"]
             if not len(words):
                 continue
-            fits = self._drawable(words, all_characters=self.characters == assets.characters)
+            fits = self._drawable(
+                words, all_characters=self.characters == assets.characters, as_listed=name == "own"
+            )
             kept = rows.filter(fits)
             self.filtered[name] = {"read": len(words), "kept": len(kept), "filtered": len(words) - len(kept)}
             if len(kept):
@@ -214,14 +219,14 @@ class Words:
                 )
         return tables
 
-    def _drawable(self, words: pa.ChunkedArray, *, all_characters: bool) -> pa.ChunkedArray:
-        """Which words can be written in one case at least."""
+    def _drawable(self, words: pa.ChunkedArray, *, all_characters: bool, as_listed: bool) -> pa.ChunkedArray:
+        """Which words can be written as they are listed, or in one case at least."""
         if all_characters:
             return pc.less_equal(pc.utf8_length(words), self._config.longest)
         characters = re.escape(self.characters)
         pattern = f"^[{characters}]{{1,{self._config.longest}}}$"
         fits = pc.match_substring_regex(words, pattern)
-        if pc.all(fits).as_py():
+        if as_listed or pc.all(fits).as_py():
             return fits
         for form in (pc.utf8_upper(words), pc.utf8_lower(words)):
             fits = pc.or_(fits, pc.match_substring_regex(form, pattern))
