@@ -196,6 +196,8 @@ def _advances(font: hb.Font, text: str) -> np.ndarray[tuple[int, ...], np.dtype[
 def _kerning(font: hb.Font, characters: str, unit: float) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
     """What each pair adds to its left one's advance; all pairs stand in one string, shaped at once."""
     kerning = np.zeros((len(characters),) * 2, np.int8)
+    if not characters:
+        return kerning
     order = pair_order(len(characters))
     text = "".join(map(characters.__getitem__, order))
     buffer = hb.Buffer()

@@ -204,8 +204,9 @@ def test_values_that_can_not_work_are_refused(values: dict[str, Any], told: str)
 
 
 def test_a_mixture_of_nothing_is_refused() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(KINDS, 0.0)
     with pytest.raises(ConfigError, match="not all 0"):
-        WordsConfig(**dict.fromkeys(KINDS, 0.0))
+        WordsConfig(**nothing)
 
 
 def test_each_kind_has_a_share_in_the_config() -> None:
