@@ -36,7 +36,7 @@ def group_designs(shapes: Shapes, families: Sequence[str]) -> list[str]:
     first: dict[str, int] = {}
     for i, family in enumerate(families):
         leader[find(i)] = find(first.setdefault(_plain(family), i))
-    flat = shapes.reshape(len(shapes), -1)
+    flat = shapes.reshape(len(shapes), shapes.shape[1] * shapes.shape[2])  # there may be no face
     for start in range(0, len(flat), _CHUNK):
         alike = flat[start : start + _CHUNK] @ flat.T / shapes.shape[1]
         for i, j in np.argwhere(alike >= ALIKE):
