@@ -13,8 +13,9 @@ import numpy.typing as npt
 from pipeline.synthesis.shapes import Shapes
 from pipeline.synthesis.split import rank_of
 
-LEAST_FAMILIES = 4
-"""Families below which there is nothing to learn from: no verdict."""
+LEAST_FAMILIES = 6
+"""Families below which there is too little to learn from: no verdict. With runes among five families, even
+DejaVu Sans is taken for runes."""
 _ALIKE = ("il1", "o0", "s5", "z2", "g9q", "b6")
 """Characters that even good faces draw alike."""
 _FOLDS = 4
