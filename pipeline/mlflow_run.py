@@ -74,8 +74,10 @@ def resolve_tracking_uri(uri: str | None, directory: Path | None = None) -> str:
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}out/mlflow.db"
     if uri.startswith(SQLITE):
-        path = (directory or Path.cwd()) / uri.removeprefix(SQLITE)
-        return f"{SQLITE}{path.absolute()}"
+        path = Path(uri.removeprefix(SQLITE))
+        if not path.is_absolute():  # else the current directory isn't asked for: it may be gone
+            path = ((directory or Path.cwd()) / path).absolute()
+        return f"{SQLITE}{path}"
     if not re.match(r"(https?|postgresql|mysql|mssql)(\+\w+)?://", uri):
         raise ConfigError(
             f"{uri!r} is no tracking URI that can be used; give http://host:port of an MLflow server, or "

@@ -122,7 +122,8 @@ class RayCluster:
             summary = json.loads(self.get("/nodes?view=summary"))["data"]["summary"]
         except (OSError, KeyError, ValueError):  # it is just starting
             return set()
-        return {node["ip"] for node in summary if node["raylet"].get("state") == "ALIVE"}
+        alive = [node for node in summary if node["raylet"].get("state") == "ALIVE"]
+        return {node["ip"] for node in alive if "ip" in node}  # a new node tells its address a little later
 
     def get(self, path: str, token: str | None = "") -> bytes:
         """What the dashboard answers; with the cluster's token unless another, or none, is given."""
