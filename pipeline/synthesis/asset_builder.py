@@ -188,10 +188,13 @@ def _read_all(
         if progress is not None:
             progress(number, len(files))
     if not faces:
-        lacking = Counter(exclusion.reason for exclusion in exclusions).most_common()
+        reasons = Counter(exclusion.reason for exclusion in exclusions).most_common()
+        lacking = [exclusion for exclusion in exclusions if exclusion.reason == "missing characters"]
+        nearest = min(lacking, key=lambda exclusion: len(exclusion.detail), default=None)
+        told = f"{nearest.name} comes nearest and lacks {nearest.detail}. " if nearest else ""
         raise ConfigError(
-            f"None of {len(files)} font files has all {len(characters)} characters ({dict(lacking)}). Give "
-            "folders with fonts that do (--fonts), or ask for fewer characters."
+            f"None of {len(files)} font files has all {len(characters)} characters ({dict(reasons)}). {told}"
+            "Give folders with fonts that do (--fonts), or ask for fewer characters."
         )
     return faces, exclusions
 

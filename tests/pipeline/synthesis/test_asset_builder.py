@@ -114,7 +114,11 @@ def test_a_script_of_its_own_needs_nothing_of_ascii(fonts: Path, tmp_path: Path)
 
 
 def test_characters_that_no_font_has_are_told_with_the_way_out(fonts: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"None of 3 font files has all 3 characters .*missing.*--fonts"):
+    altered(fonts / "DejaVuSans.ttf", fonts / "DejaVuSans.ttf", {"a": None})
+    told = (
+        r"None of 3 .* all 3 characters .*fonts/DejaVuSans-Bold\.ttf comes nearest and lacks 한글\. .*--fonts"
+    )
+    with pytest.raises(ConfigError, match=told):
         build_assets(str(tmp_path / "out"), config(fonts, characters="a한글"))
     assert not (tmp_path / "out").exists()
 
