@@ -1,6 +1,7 @@
 """Debian's packages of fonts and word lists, unpacked into a cache without root: nothing is installed."""
 
 import csv
+import fcntl
 import logging
 import shutil
 import subprocess
@@ -57,9 +58,11 @@ def fetch(names: Sequence[str]) -> tuple[list[Package], list[str]]:
     home = cache_folder() / "debian"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        missing = [name for name in names if not _unpacked(home, name)]
-        if missing:
-            _download(home, missing)
+        with (home / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching the same ones
+            missing = [name for name in names if not _unpacked(home, name)]
+            if missing:
+                _download(home, missing)
     except OSError as error:
         raise StorageError(
             f"Can't keep packages in {home}: {error.strerror or error}. Free some space, or set "

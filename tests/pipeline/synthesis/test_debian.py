@@ -4,6 +4,7 @@ import csv
 import logging
 import stat
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import get_args
@@ -78,6 +79,15 @@ def test_what_is_in_the_cache_is_not_asked_for_again(here: Path) -> None:
     (here / "calls").unlink()
     assert fetch(["fonts-b", "fonts-a", "fonts-a"]) == first
     assert calls(here) == []
+
+
+def test_processes_that_want_the_same_packages_fetch_them_once(here: Path) -> None:
+    names = [f"fonts-{letter}" for letter in "abcdef"]
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(fetch, [names] * 3))
+    assert results == [results[0]] * 3
+    assert ([package.name for package in results[0][0]], results[0][1]) == (names, [])
+    assert len([call for call in calls(here) if "--print-uris" not in call]) == 1
 
 
 def test_one_unknown_package_does_not_take_the_others_with_it(
