@@ -41,6 +41,12 @@ def raw(matplotlib_fonts: Path) -> list[RawFace]:
     return [read(matplotlib_fonts / name, kind="sign") for name in names]
 
 
+@pytest.fixture(scope="module")
+def sound(raw: list[RawFace]) -> Atlas:
+    """Of all of them."""
+    return build_atlas(raw, CHARACTERS, 4)
+
+
 def files(atlas: Atlas) -> list[str]:
     return [face.file for face in atlas.faces]
 
@@ -53,13 +59,12 @@ def assert_all_accounted_for(atlas: Atlas, raw: Sequence[RawFace]) -> None:
     assert len(atlas.faces) + len(atlas.exclusions) == len(raw)
 
 
-def test_sound_faces_are_all_kept_and_grouped_by_family(raw: list[RawFace]) -> None:
-    atlas = build_atlas(raw, CHARACTERS, 4)
-    assert_all_accounted_for(atlas, raw)
-    assert atlas.exclusions == ()
+def test_sound_faces_are_all_kept_and_grouped_by_family(raw: list[RawFace], sound: Atlas) -> None:
+    assert_all_accounted_for(sound, raw)
+    assert sound.exclusions == ()
     several = {"DejaVu Sans": 4, "DejaVu Sans Mono": 4, "DejaVu Serif": 4, "STIXGeneral": 4}
-    assert Counter(face.design for face in atlas.faces) == several | dict.fromkeys(list(FAMILIES)[4:], 1)
-    assert {face.case for face in atlas.faces} == {"both"}
+    assert Counter(face.design for face in sound.faces) == several | dict.fromkeys(list(FAMILIES)[4:], 1)
+    assert {face.case for face in sound.faces} == {"both"}
 
 
 def test_what_a_face_is_for_is_told_by_its_file_where_no_package_says_it(raw: list[RawFace]) -> None:
@@ -69,18 +74,17 @@ def test_what_a_face_is_for_is_told_by_its_file_where_no_package_says_it(raw: li
     assert kinds["DejaVuSansMono.ttf"] == kinds["DejaVuSerif.ttf"] == "text"
 
 
-def test_each_glyph_lies_where_the_index_says(raw: list[RawFace]) -> None:
-    atlas = build_atlas(raw, CHARACTERS, 4)
+def test_each_glyph_lies_where_the_index_says(raw: list[RawFace], sound: Atlas) -> None:
     for f, face in enumerate(raw):
-        for c in np.flatnonzero(atlas.index[f, :, 6]).tolist():
-            offset, width, height = atlas.index[f, c, :3]
-            drawn = atlas.glyphs[offset : offset + width * height].reshape(height, width)
+        for c in np.flatnonzero(sound.index[f, :, 6]).tolist():
+            offset, width, height = sound.index[f, c, :3]
+            drawn = sound.glyphs[offset : offset + width * height].reshape(height, width)
             assert np.array_equal(drawn, face.bitmap(c))
-            assert np.array_equal(atlas.index[f, c, 1:], face.boxes[c, 1:])
-        assert np.array_equal(atlas.kerning[f], face.kerning)
-    assert atlas.index[:, :, 6].sum() == len(raw) * len(CHARACTERS) - TEX
-    assert not atlas.index[atlas.index[:, :, 6] == 0].any()
-    assert len(atlas.glyphs) == (atlas.index[:, :, 1] * atlas.index[:, :, 2]).sum()
+            assert np.array_equal(sound.index[f, c, 1:], face.boxes[c, 1:])
+        assert np.array_equal(sound.kerning[f], face.kerning)
+    assert sound.index[:, :, 6].sum() == len(raw) * len(CHARACTERS) - TEX
+    assert not sound.index[sound.index[:, :, 6] == 0].any()
+    assert len(sound.glyphs) == (sound.index[:, :, 1] * sound.index[:, :, 2]).sum()
 
 
 def test_a_face_that_draws_as_another_is_its_duplicate_whatever_its_name(
@@ -172,8 +176,8 @@ def test_one_design_can_not_be_split_and_what_to_do_is_said(raw: list[RawFace]) 
         build_atlas(raw[:4], CHARACTERS, 4)
 
 
-def test_the_same_faces_give_the_same_arrays(raw: list[RawFace]) -> None:
-    first, second = (build_atlas(raw, CHARACTERS, 3) for _ in range(2))
-    assert first.faces == second.faces
-    assert first.glyphs.tobytes() == second.glyphs.tobytes()
-    assert first.index.tobytes() == second.index.tobytes()
+def test_the_same_faces_give_the_same_arrays(raw: list[RawFace], sound: Atlas) -> None:
+    again = build_atlas(raw, CHARACTERS, 4)
+    assert again.faces == sound.faces
+    assert again.glyphs.tobytes() == sound.glyphs.tobytes()
+    assert again.index.tobytes() == sound.index.tobytes()

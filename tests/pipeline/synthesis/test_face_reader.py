@@ -20,8 +20,9 @@ LETTERS = string.ascii_letters + string.digits
 
 
 @pytest.fixture(scope="module")
-def sans(matplotlib_fonts: Path) -> Path:
-    return matplotlib_fonts / "DejaVuSans.ttf"
+def mono(matplotlib_fonts: Path) -> Path:
+    """The smallest font that holds accents and other scripts."""
+    return matplotlib_fonts / "DejaVuSansMono-Oblique.ttf"
 
 
 def boxed(source: Path, target: Path, character: str) -> Path:
@@ -58,11 +59,11 @@ def test_a_capital_is_thirty_pixels_high_and_stands_on_the_baseline(matplotlib_f
         assert abs(top + height) <= 1
 
 
-def test_glyphs_are_what_pillow_draws_at_that_size(sans: Path) -> None:
-    found = face(sans)
-    units = TTFont(sans)
+def test_glyphs_are_what_pillow_draws_at_that_size(mono: Path) -> None:
+    found = face(mono)
+    units = TTFont(mono)
     size = found.boxes[0, 5] / 64 / units["hmtx"][units.getBestCmap()[ord(LATIN94.characters[0])]][0] * 2048
-    font = ImageFont.truetype(str(sans), size, layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.truetype(str(mono), size, layout_engine=ImageFont.Layout.BASIC)
     for index, character in enumerate(LATIN94.characters):
         mask = font.getmask(character, mode="L")
         drawn = np.asarray(mask, np.uint8).reshape(mask.size[::-1])
@@ -72,16 +73,16 @@ def test_glyphs_are_what_pillow_draws_at_that_size(sans: Path) -> None:
         assert np.abs(found.bitmap(index).astype(int) - tight).mean() < 2
 
 
-def test_advances_are_the_fonts_own(sans: Path) -> None:
-    found, font = face(sans), TTFont(sans)
+def test_advances_are_the_fonts_own(mono: Path) -> None:
+    found, font = face(mono), TTFont(mono)
     names = font.getBestCmap()
     units = np.array([font["hmtx"][names[ord(c)]][0] for c in LATIN94.characters])
     pixels = found.boxes[:, 5] / 64
     assert np.allclose(pixels / units, pixels[0] / units[0], rtol=0.01)
 
 
-def test_accents_are_drawn_on_their_letters(sans: Path) -> None:
-    found = face(sans, "eéÜUßőş")
+def test_accents_are_drawn_on_their_letters(mono: Path) -> None:
+    found = face(mono, "eéÜUßőş")
     e, acute, umlaut, u = (found.boxes[i] for i in range(4))
     assert acute[4] < e[4] - 5
     assert acute[4] + acute[2] == e[4] + e[2]
@@ -89,8 +90,8 @@ def test_accents_are_drawn_on_their_letters(sans: Path) -> None:
     assert found.boxes[:, 6].all()
 
 
-def test_a_script_without_a_character_of_ascii_is_drawn_without_kerning(sans: Path) -> None:
-    found = face(sans, "ЖЩдя", kerned=0)
+def test_a_script_without_a_character_of_ascii_is_drawn_without_kerning(mono: Path) -> None:
+    found = face(mono, "ЖЩдя", kerned=0)
     assert found.boxes[:, 6].all()
     assert found.kerning.shape == (0, 0)
 
@@ -131,19 +132,19 @@ def test_names_and_what_the_file_says_of_itself_are_read(matplotlib_fonts: Path)
     assert not face(matplotlib_fonts / "DejaVuSans.ttf", "H").monospaced
 
 
-def test_a_family_with_tabs_in_its_name_breaks_no_table(sans: Path, tmp_path: Path) -> None:
-    assert face(altered(sans, tmp_path / "a.ttf", family="A\tB\nC"), "H").family == "A B C"
+def test_a_family_with_tabs_in_its_name_breaks_no_table(mono: Path, tmp_path: Path) -> None:
+    assert face(altered(mono, tmp_path / "a.ttf", family="A\tB\nC"), "H").family == "A B C"
 
 
-def test_a_package_vouches_for_fonts_that_say_nothing(sans: Path) -> None:
-    file = FontFile(path=sans, package="fonts-a", version="1", licence="GPL-2+")
+def test_a_package_vouches_for_fonts_that_say_nothing(mono: Path) -> None:
+    file = FontFile(path=mono, package="fonts-a", version="1", licence="GPL-2+")
     (found,) = read_faces(file, "H", 0)
     assert isinstance(found, RawFace)
     assert found.licence == "GPL-2+"
 
 
-def test_signs_may_be_missing_and_are_marked_so(sans: Path, tmp_path: Path) -> None:
-    path = altered(sans, tmp_path / "a.ttf", {"?": None, "~": "space", "&": ".notdef"})
+def test_signs_may_be_missing_and_are_marked_so(mono: Path, tmp_path: Path) -> None:
+    path = altered(mono, tmp_path / "a.ttf", {"?": None, "~": "space", "&": ".notdef"})
     found = face(boxed(path, tmp_path / "b.ttf", "@"))
     lacking = {c for c, box in zip(LATIN94.characters, found.boxes, strict=True) if not box[6]}
     assert lacking == set("?~&@")
@@ -160,25 +161,25 @@ def test_signs_may_be_missing_and_are_marked_so(sans: Path, tmp_path: Path) -> N
     ],
 )
 def test_a_font_that_can_not_write_is_excluded_with_its_reason(
-    sans: Path, tmp_path: Path, glyphs: dict[str, str | None], reason: str, detail: str
+    mono: Path, tmp_path: Path, glyphs: dict[str, str | None], reason: str, detail: str
 ) -> None:
-    found = exclusion(altered(sans, tmp_path / "a.ttf", glyphs))
+    found = exclusion(altered(mono, tmp_path / "a.ttf", glyphs))
     assert found.reason == reason
     assert detail in found.detail
 
 
-def test_a_font_that_draws_boxes_for_what_it_claims_to_have_is_excluded(sans: Path, tmp_path: Path) -> None:
-    found = exclusion(boxed(sans, tmp_path / "a.ttf", "Q"))
+def test_a_font_that_draws_boxes_for_what_it_claims_to_have_is_excluded(mono: Path, tmp_path: Path) -> None:
+    found = exclusion(boxed(mono, tmp_path / "a.ttf", "Q"))
     assert (found.reason, found.detail) == ("boxes for glyphs", "for 'Q'")
 
 
-def test_a_font_that_lacks_the_wanted_script_is_excluded_and_says_what_it_lacks(sans: Path) -> None:
-    found = exclusion(sans, "a한글")
+def test_a_font_that_lacks_the_wanted_script_is_excluded_and_says_what_it_lacks(mono: Path) -> None:
+    found = exclusion(mono, "a한글")
     assert (found.reason, found.detail) == ("missing characters", "한글")
 
 
-def test_a_font_whose_glyphs_are_huge_is_excluded(sans: Path, tmp_path: Path) -> None:
-    wide = TTFont(sans)
+def test_a_font_whose_glyphs_are_huge_is_excluded(mono: Path, tmp_path: Path) -> None:
+    wide = TTFont(mono)
     glyf = wide["glyf"]["W"]
     glyf.coordinates.scale((6, 1))
     glyf.recalcBounds(wide["glyf"])
@@ -186,24 +187,24 @@ def test_a_font_whose_glyphs_are_huge_is_excluded(sans: Path, tmp_path: Path) ->
     assert exclusion(tmp_path / "wide.ttf").reason == "huge glyphs"
 
 
-def test_a_font_without_characters_is_excluded(sans: Path, tmp_path: Path) -> None:
-    everything = {chr(c): None for c in TTFont(sans).getBestCmap()}
-    assert exclusion(altered(sans, tmp_path / "a.ttf", everything)).reason == "empty"
+def test_a_font_without_characters_is_excluded(mono: Path, tmp_path: Path) -> None:
+    everything = {chr(c): None for c in TTFont(mono).getBestCmap()}
+    assert exclusion(altered(mono, tmp_path / "a.ttf", everything)).reason == "empty"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.8])
-def test_a_file_that_is_cut_short_is_excluded(sans: Path, tmp_path: Path, share: float) -> None:
-    data = sans.read_bytes()
+def test_a_file_that_is_cut_short_is_excluded(mono: Path, tmp_path: Path, share: float) -> None:
+    data = mono.read_bytes()
     (tmp_path / "cut.ttf").write_bytes(data[: int(len(data) * share)])
     assert exclusion(tmp_path / "cut.ttf").reason in ("broken", "empty", "blank glyphs", "missing characters")
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_damage_anywhere_in_a_file_never_stops_the_reading_of_others(
-    sans: Path, tmp_path: Path, seed: int
+    mono: Path, tmp_path: Path, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    data = np.frombuffer(sans.read_bytes(), np.uint8).copy()
+    data = np.frombuffer(mono.read_bytes(), np.uint8).copy()
     places = rng.integers(0, 3_000 if seed % 2 else len(data), 60)
     data[places] = rng.integers(0, 256, 60)
     (tmp_path / "damaged.ttf").write_bytes(data.tobytes())
@@ -222,18 +223,18 @@ def test_a_file_that_can_not_be_read_is_excluded_with_what_the_system_says(tmp_p
     assert (found.reason, found.detail) == ("unreadable", "No such file or directory")
 
 
-def test_each_font_of_a_collection_is_read_or_excluded_by_itself(sans: Path, tmp_path: Path) -> None:
+def test_each_font_of_a_collection_is_read_or_excluded_by_itself(mono: Path, tmp_path: Path) -> None:
     collection = TTCollection()
-    collection.fonts = [TTFont(sans), TTFont(boxed(sans, tmp_path / "bad.ttf", "Q"))]
+    collection.fonts = [TTFont(mono), TTFont(boxed(mono, tmp_path / "bad.ttf", "Q"))]
     collection.save(tmp_path / "both.ttc")
     first, second = read(tmp_path / "both.ttc")
     assert isinstance(first, RawFace)
-    assert first.shape_hash == face(sans).shape_hash
+    assert first.shape_hash == face(mono).shape_hash
     assert isinstance(second, Exclusion)
     assert (second.name, second.reason) == ("mine/both.ttc#1", "boxes for glyphs")
 
 
-def test_faces_that_draw_alike_have_one_hash_and_others_another(sans: Path, tmp_path: Path) -> None:
-    renamed = altered(sans, tmp_path / "a.ttf", family="Other")
-    swapped = altered(sans, tmp_path / "b.ttf", {"Q": "O"})
-    assert face(renamed).shape_hash == face(sans).shape_hash != face(swapped).shape_hash
+def test_faces_that_draw_alike_have_one_hash_and_others_another(mono: Path, tmp_path: Path) -> None:
+    renamed = altered(mono, tmp_path / "a.ttf", family="Other")
+    swapped = altered(mono, tmp_path / "b.ttf", {"Q": "O"})
+    assert face(renamed).shape_hash == face(mono).shape_hash != face(swapped).shape_hash

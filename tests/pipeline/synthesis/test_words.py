@@ -59,7 +59,7 @@ def near(count: int, total: int, share: float) -> bool:
     return bool(abs(count - total * share) <= 5 * (total * share * (1 - share)) ** 0.5 + 1e-9)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32), upper=st.floats(0, 0.5), longest=st.integers(1, 25))
 def test_no_string_of_one_split_is_ever_one_of_the_other_in_any_case(
     tiny_assets: str, seed: int, upper: float, longest: int
@@ -160,7 +160,7 @@ def test_words_outside_the_wanted_characters_and_lengths_are_counted(assets: Ass
     assert set(draw(words, 300)) == {"abba", "cab", "bad"}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sets(st.sampled_from(PRINTABLE), min_size=3))
 def test_any_set_of_characters_gives_strings_of_these_alone(tiny_assets: str, characters: set[str]) -> None:
     config = WordsConfig(characters="".join(sorted(characters)))
