@@ -212,7 +212,7 @@ class Words:
             if len(kept):
                 weights = kept["weight"].to_numpy()
                 if name != "own":
-                    weights = _by_length(weights, pc.utf8_length(kept["word"]).to_numpy())
+                    weights = _re_weighted(weights, kept["word"])
                 cumulative = np.cumsum(weights)
                 tables[name] = _Table(
                     words=kept["word"].combine_chunks(), cumulative=cumulative / cumulative[-1]
@@ -253,6 +253,23 @@ class Words:
                 "characters, or give a list of your own words (jobs/assets.py --words)."
             )
         return {kind: share / total for kind, share in shares.items()}
+
+
+def _re_weighted(weights: npt.NDArray[np.float64], words: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """The weights, changed by length where words have cases.
+
+    Syllables and ideographs make words of one to four characters by nature, which would give way to the Latin
+    words among them.
+    """
+    cased = pc.not_equal(pc.utf8_upper(words), pc.utf8_lower(words)).to_numpy()
+    lengths = pc.utf8_length(words).to_numpy()
+    if cased.all():
+        return _by_length(weights, lengths)
+    changed = weights.copy()
+    if cased.any():
+        some = _by_length(weights[cased], lengths[cased])
+        changed[cased] = some * (weights[cased].sum() / some.sum())
+    return changed
 
 
 def _by_length(weights: npt.NDArray[np.float64], lengths: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
