@@ -19,6 +19,7 @@ from pipeline.synthesis import asset_builder
 from pipeline.synthesis.asset_builder import EXCLUSIONS, AssetsConfig, build_assets, default_assets
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.node_cache import cache_folder
+from pipeline.synthesis.words import Words, WordsConfig
 from tests.fonts import altered
 
 NAMES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif")
@@ -111,6 +112,20 @@ def test_a_script_of_its_own_needs_nothing_of_ascii(fonts: Path, tmp_path: Path)
     assert assets.index[:, :, 6].all()
     assert assets.kerning.shape == (3, 0, 0)
     assert assets.words.num_rows
+
+
+def test_hangul_is_drawn_with_fonts_that_have_it(tmp_path: Path) -> None:
+    nanum = [*cache_folder().glob("debian/fonts-nanum_*"), *Path("/usr/share/fonts").glob("**/nanum")]
+    if not nanum:
+        pytest.skip("needs Hangul fonts: python jobs/assets.py --more-packages fonts-nanum fetches them")
+    characters = LATIN94.characters + "가나다라마바사아자차카타파하한글"
+    assets = build_assets(str(tmp_path / "out"), config(nanum[0], characters=characters, language="ko"))
+    drawn = assets.index[:, assets.indices("한글"), :]
+    assert drawn[:, :, 6].all()
+    assert (drawn[:, :, 1:3] > 20).all()  # a syllable is about as large as a capital
+    texts = Words(assets, WordsConfig(), "train").sample(np.random.default_rng(3), 2_000)
+    hangul = [text for text in texts if any(c >= "가" for c in text)]
+    assert len(hangul) > 100
 
 
 def test_characters_that_no_font_has_are_told_with_the_way_out(fonts: Path, tmp_path: Path) -> None:

@@ -108,6 +108,18 @@ def test_words_of_a_length_keep_the_ratio_of_their_weights(assets: Assets) -> No
     assert near(drawn[first], drawn[first] + drawn[second], 0.75)
 
 
+def test_syllables_keep_their_lengths_and_their_share_beside_latin_words(assets: Assets) -> None:
+    korean = {chr(0xAC00 + 7 * i) + chr(0xAC00 + 11 * i): 1.0 for i in range(400)}
+    latin = dict.fromkeys(made_up(200, 3, 5) + made_up(200, 4, 12), 1.0)
+    everything = "".join(sorted({*"".join(korean), *string.ascii_letters}))
+    changed = replace(listing(assets, frequent=korean | latin), characters=everything)
+    drawn = Counter(len(text) for text in draw(Words(changed, alone("frequent"), "train"), 20_000))
+    there = Counter(map(split_of, [*korean, *latin]))["train"]
+    share = sum(split_of(word) == "train" for word in korean) / there
+    assert near(drawn[2], 20_000, share)
+    assert drawn[5] > 5 * drawn[12] > 0
+
+
 def test_cases_are_mixed_as_the_config_says(assets: Assets) -> None:
     words = Words(listing(assets, frequent=trained(*made_up(500, 4, 8))), alone("frequent"), "train")
     texts = draw(words, 20_000)
