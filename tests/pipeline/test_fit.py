@@ -23,14 +23,17 @@ from pipeline.train_config import TrainConfig
 from tests.datasets import word_rows, write_data_set
 from tests.processes import kill_when
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+    pytest.mark.timeout(900),  # several whole runs in a test, each starting a dozen processes
+]
 WORDS = [f"{'abc'[: i % 4]}{i}" for i in range(240)]
 WORKER = "RayTrainWorker"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
 
