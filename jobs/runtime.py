@@ -77,6 +77,11 @@ def connect_ray() -> Iterator[None]:
     if quiet:  # read when ray.data is imported; our own progress line takes their place
         os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+        if "ray.data" in sys.modules:  # a job has imported it already
+            from ray.data import DataContext
+
+            DataContext.get_current().enable_progress_bars = False
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
     import ray
 
     if ray.is_initialized():
