@@ -25,6 +25,8 @@ class OptimizerConfig:
     """Peak learning rate."""
     warmup: float = 0.05
     """Share of all images over which the rate climbs linearly to its peak."""
+    decay: float = 1.0
+    """Share of the images after the warm-up over which the rate falls; before that it stays at its peak."""
     final: float = 0.01
     """Rate at the end as a share of the peak, reached along a cosine; 1 keeps the peak."""
     weight_decay: float = 1e-2
@@ -39,12 +41,15 @@ class OptimizerConfig:
             raise ModelConfigError(f"learning_rate and clip_norm must be positive: {self}.")
         if not (0 <= self.warmup < 1 and 0 <= self.final <= 1 and 0 <= self.ema_decay < 1):
             raise ModelConfigError(f"warmup and ema_decay lie in [0, 1), final in [0, 1]: {self}.")
+        if not 0 < self.decay <= 1:
+            raise ModelConfigError(f"decay lies in (0, 1]: {self}.")
 
     def rate(self, progress: float) -> float:
-        """Learning rate at `progress`, the share of the run's images already seen."""
+        """Learning rate at `progress`, the share of the run already done."""
         if progress < self.warmup:
             return self.learning_rate * max(progress / self.warmup, 1e-3)
-        after = min(1.0, (progress - self.warmup) / (1.0 - self.warmup))
+        falling = (1.0 - self.warmup) * self.decay
+        after = min(1.0, max(0.0, 1.0 - (1.0 - progress) / falling))
         return self.learning_rate * (
             self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * after))
         )

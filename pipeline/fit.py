@@ -1,6 +1,7 @@
 """A training run from the driver's side: its identity, the order of its data, Ray Train around it."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -99,11 +100,18 @@ def fit(
     for name, uri in config.held_out.items():
         audit(uri, plan.held_out[name], config.rules, join(config.run_uri, "audit", name))
     done = finished(config.run_uri)
-    resumed = done is not None
-    if done is None:
+    resumed = done is not None and done.reaches(config.images, config.minutes)
+    if done is None or not resumed:
         result = _train(plan, checked, tracker, provenance, show)
         best, metrics = max(result.best_checkpoints or (), key=lambda pair: float(pair[1][config.score]))
-        done = mark_finished(config.run_uri, best, metrics, last=result.checkpoint or best)
+        done = mark_finished(
+            config.run_uri,
+            best,
+            metrics,
+            last=result.checkpoint or best,
+            images=config.images,
+            minutes=config.minutes,
+        )
     # Whatever MLflow missed on the way; what it has stays as it is.
     tracker.log_points(CheckpointFiles.at(done.last_uri).history())
     return FitResult(checkpoint_uri=done.checkpoint_uri, metrics=done.metrics, audit=checked, resumed=resumed)
@@ -123,6 +131,7 @@ def _train(
         optimizer=config.optimizer,
         precision=config.precision,
         total_images=sum(checked.kept_per_shard[s] for w in windows for s in w.shards),
+        total_seconds=math.inf if config.minutes is None else 60.0 * config.minutes,
         log_every=config.log_every,
         save_every=config.save_every,
         threads=1 if config.gpu else max(1, (os.cpu_count() or 1) // config.workers),
@@ -158,7 +167,7 @@ def _identity(plan: Plan) -> dict[str, object]:
         "network": json.dumps(asdict(rules.network)),
         "preprocess": asdict(config.preprocess),
         "optimizer": asdict(config.optimizer),
-        "order": [config.seed, config.window_rows, config.pack_columns, config.images],
+        "order": [config.seed, config.window_rows, config.pack_columns],
     }
 
 

@@ -1,6 +1,7 @@
 """A run's folder: whose it is, its checkpoints, whether it is finished."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -56,6 +57,14 @@ class Finished:
     """Of the best checkpoint."""
     last_uri: str
     """Of the last checkpoint, which has the history of the whole run."""
+    images: int
+    """That the run was to see."""
+    minutes: float | None
+    """That it was to take at most."""
+
+    def reaches(self, images: int, minutes: float | None) -> bool:
+        """Whether the run was to go at least as far as this."""
+        return self.images >= images and (self.minutes or math.inf) >= (minutes or math.inf)
 
 
 def finished(run_uri: str) -> Finished | None:
@@ -65,12 +74,20 @@ def finished(run_uri: str) -> Finished | None:
 
 
 def mark_finished(
-    run_uri: str, best: "ray.train.Checkpoint", metrics: Mapping[str, Any], last: "ray.train.Checkpoint"
+    run_uri: str,
+    best: "ray.train.Checkpoint",
+    metrics: Mapping[str, Any],
+    last: "ray.train.Checkpoint",
+    *,
+    images: int,
+    minutes: float | None,
 ) -> Finished:
-    """Notes that a run is over and which checkpoint was its best."""
+    """Notes that a run has come to the end that it was to have, and which checkpoint was its best."""
     numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
     uris = [join(run_uri, Path(checkpoint.path).name) for checkpoint in (best, last)]
-    result = Finished(checkpoint_uri=uris[0], metrics=numbers, last_uri=uris[1])
+    result = Finished(
+        checkpoint_uri=uris[0], metrics=numbers, last_uri=uris[1], images=images, minutes=minutes
+    )
     write_atomic(join(run_uri, FINISHED), json.dumps(asdict(result), indent=2).encode())
     return result
 

@@ -36,7 +36,11 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How the weights move."""
     images: int = 1_000_000
-    """Images to see in all, over as many epochs as that takes; rounded up to a whole window."""
+    """Images to see in all, over as many epochs as that takes; rounded up to a whole window. A finished run
+    that is started again with more goes on, its schedule fitted to the new end."""
+    minutes: float | None = None
+    """Wall-clock minutes to train, over all starts; the schedule is fitted to whichever of the two ends
+    comes first."""
     pack_columns: int = 12_800
     """Pixel columns of one worker's batch: 12,800 are 128 images of 100 pixels."""
     window_rows: int = 16_384
@@ -67,6 +71,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         positive = ("images", "pack_columns", "window_rows", "workers", "log_every", "save_every", "keep")
         wrong = [name for name in positive if getattr(self, name) < 1]
+        if self.minutes is not None and self.minutes <= 0:
+            raise ConfigError("minutes must be above 0.")
         if wrong:
             raise ConfigError(f"{', '.join(wrong)} must be at least 1.")
         if not self.name or "/" in self.name:

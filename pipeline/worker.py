@@ -39,6 +39,8 @@ class WorkerConfig:
     precision: Precision
     total_images: int
     """Of the whole run, over all workers."""
+    total_seconds: float
+    """Of training, over all starts; infinite where only the images count."""
     log_every: int
     """Steps between two points of the curves."""
     save_every: int
@@ -100,22 +102,21 @@ class Worker:
             pack = next(packs, None)
             self.meter.wait_s += time.perf_counter() - started
             count = pack.batch.count if pack else 0
-            global_count, active = self._total(count, pack is not None)
-            if not active:
+            global_count, active, done = self._total(count, pack is not None)
+            if not active or done >= 1:
                 break
             if pack:
                 self.progress.position.consume(pack.window, pack.pack, pack.packs_in_window)
                 self.progress.undecodable += len(pack.rejects)
             if global_count:
                 last = pack.batch if pack and count else last or self._blank_batch()
-                self._step(last, count, global_count)
+                self._step(last, count, global_count, done)
             if self.progress.images >= next_save:
                 self._save()
                 next_save = self._next_save()
         self._save()
 
-    def _step(self, batch: Batch, count: int, global_count: int) -> None:
-        done = self.progress.images / self.config.total_images
+    def _step(self, batch: Batch, count: int, global_count: int, done: float) -> None:
         if count:
             outcome = self.learner.step(batch, global_count=global_count, progress=done)
         else:
@@ -210,9 +211,18 @@ class Worker:
         every = self.config.save_every
         return (self.progress.images // every + 1) * every
 
-    def _total(self, count: int, active: bool) -> tuple[int, bool]:
-        images, workers = self._sums([count, active])
-        return int(images), workers > 0
+    def _total(self, count: int, active: bool) -> tuple[int, bool, float]:
+        """Images of the step that comes, whether any worker has some, and the share of the run that is done.
+
+        The clocks of the workers differ; all take their mean, so that all have the same learning rate.
+        """
+        spent = self.progress.seconds + time.perf_counter() - self.meter.started
+        images, workers, seconds = self._sums([count, active, spent])
+        done = max(
+            self.progress.images / self.config.total_images,
+            seconds / self.world_size / self.config.total_seconds,
+        )
+        return int(images), workers > 0, done
 
     def _sums(self, values: list[float]) -> list[float]:
         """Sums over all ranks; a collective."""

@@ -158,14 +158,17 @@ def test_idle_steps_leave_batch_norm_statistics_alone() -> None:
     assert all(torch.equal(t, network.state_dict()[n]) for n, t in norms.items())
 
 
-@given(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 1))
-def test_the_rate_climbs_to_its_peak_and_ends_at_its_final_share(
-    progress: float, warmup: float, final: float
+@given(st.floats(0, 1), st.floats(0, 0.5), st.floats(0.01, 1), st.floats(0, 1))
+def test_the_rate_climbs_to_its_peak_stays_there_and_falls_to_its_final_share(
+    progress: float, warmup: float, decay: float, final: float
 ) -> None:
-    config = OptimizerConfig(learning_rate=2.0, warmup=warmup, final=final)
+    config = OptimizerConfig(learning_rate=2.0, warmup=warmup, decay=decay, final=final)
     assert 0 <= config.rate(progress) <= 2.0
-    assert config.rate(warmup) == pytest.approx(2.0)
     assert config.rate(1.0) == pytest.approx(2.0 * final)
+    falling = 1.0 - (1.0 - warmup) * decay
+    assert config.rate(warmup) == config.rate((warmup + falling) / 2) == pytest.approx(2.0)
+    middle = (falling + 1.0) / 2
+    assert config.rate(middle) == pytest.approx(1.0 + final)
 
 
 def test_averaged_weights_follow_the_weights() -> None:
@@ -182,7 +185,9 @@ def test_averaged_weights_follow_the_weights() -> None:
         assert torch.allclose(learner.averaged[name], tensor, atol=1e-6)
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"warmup": 1.0}, {"ema_decay": 1.0}])
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 0.0}, {"warmup": 1.0}, {"ema_decay": 1.0}, {"decay": 0.0}]
+)
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ModelConfigError):
         OptimizerConfig(**change)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from crnn.training import OptimizerConfig
 from pipeline.errors import ConfigError, DataError
 from pipeline.fit import FitResult, fit, plan_run
 from pipeline.mlflow_run import find_run, mlflow_client
+from pipeline.order import Position
 from pipeline.runs import CheckpointFiles, latest_position
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
 from pipeline.train_config import TrainConfig
@@ -165,6 +166,18 @@ def test_a_finished_run_is_found_and_its_bundle_reads_files_as_training_did(
     right = sum(h.text == text for h, text in zip(hypotheses, WORDS[::10], strict=True))
     assert right / 24 == pytest.approx(done.metrics["validation/held_out/word_accuracy"])
     assert torch.isfinite(torch.tensor([h.log_prob for h in hypotheses])).all()
+
+
+def test_a_run_ends_at_its_time_and_goes_on_when_it_is_given_more(config: TrainConfig) -> None:
+    assert train(replace(config, minutes=1e-6)).metrics["images_seen"] == 0
+    assert train(config).metrics["images_seen"] == 474
+    further = train(replace(config, images=475))
+    assert not further.resumed
+    assert latest_position(config.run_uri) == Position(through=7)
+    steps = [step for step, _ in curve(config, "train/loss")]
+    assert steps == list(range(1, len(steps) + 1))
+    rates = dict(curve(config, "train/learning_rate"))
+    assert rates[steps[-1]] < 0.02 * config.optimizer.learning_rate
 
 
 def test_the_name_of_a_run_on_other_data_is_refused(config: TrainConfig, data: Path) -> None:

@@ -29,6 +29,12 @@ def test_each_epoch_holds_every_usable_shard_once(rows: list[int], images: int, 
     assert planned - sum(rows[s] for s in windows[-1].shards) < images
 
 
+@given(ROWS, st.integers(1, 300), st.integers(1, 300), st.integers(1, 120))
+def test_a_longer_run_begins_as_the_shorter_one(rows: list[int], images: int, more: int, size: int) -> None:
+    short = plan_windows(rows, images=images, window_rows=size, seed=1)
+    assert plan_windows(rows, images=images + more, window_rows=size, seed=1)[: len(short)] == short
+
+
 def test_epochs_and_seeds_give_other_orders() -> None:
     def order(seed: int, epoch: int) -> list[tuple[int, ...]]:
         windows = plan_windows([10] * 40, images=800, window_rows=10, seed=seed)

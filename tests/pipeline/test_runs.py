@@ -23,10 +23,15 @@ def test_another_run_is_refused_and_what_differs_is_named(tmp_path: Path) -> Non
 
 
 def test_a_run_is_over_when_it_was_marked_so(tmp_path: Path) -> None:
-    assert finished(str(tmp_path)) is None
+    run = str(tmp_path)
+    assert finished(run) is None
     best, last = (ray.train.Checkpoint(str(tmp_path / name)) for name in ("checkpoint_1", "checkpoint_2"))
-    marked = mark_finished(str(tmp_path), best, {"accuracy": 1, "note": "x"}, last=last)
-    assert finished(str(tmp_path)) == marked
+    marked = mark_finished(run, best, {"accuracy": 1, "note": "x"}, last=last, images=100, minutes=5.0)
+    assert finished(run) == marked
+    assert marked.reaches(100, 5.0)
+    assert marked.reaches(90, 4.0)
+    further = [(101, 5.0), (100, 6.0), (100, None)]
+    assert not any(marked.reaches(images, minutes) for images, minutes in further)
     assert marked.metrics == {"accuracy": 1.0}
     assert marked.checkpoint_uri == f"{tmp_path}/checkpoint_1"
     assert marked.last_uri == f"{tmp_path}/checkpoint_2"
