@@ -20,6 +20,8 @@ from pipeline.errors import ConfigError, TrackingError
 RUN_TAG = "crnn.run"
 """Tag with the name that identifies a run within its experiment."""
 TABLES_TAG = "mlflow.loggedArtifacts"
+TRAINING_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""What the UI goes by when it shows runs with their curves; it takes other experiments for traces of agents."""
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 SQLITE = "sqlite:///"
 MAX_METRICS, MAX_PARAMS, MAX_PARAM_LENGTH, MAX_TAG_LENGTH = 1000, 100, 6000, 8000
@@ -115,7 +117,7 @@ def experiment_id(client: Any, tracking_uri: str, name: str) -> str:
             folder = Path(tracking_uri.removeprefix(SQLITE)).parent / "mlartifacts"
             artifacts = (folder / re.sub(r"[^\w.-]", "_", name)).as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
+            return str(client.create_experiment(name, artifacts, tags=TRAINING_EXPERIMENT))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -2,15 +2,12 @@
 
 import io
 import itertools
-import json
 import logging
 import math
 import pickle
 import socket
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +18,9 @@ from PIL import Image
 from pipeline.errors import ConfigError
 from pipeline.mlflow_run import RunDetails, mlflow_client, open_run
 from pipeline.tracking import (
-    DataInput,
     MetricPoint,
     Tracker,
     TrackerConfig,
-    flatten,
     resolve_tracking_uri,
 )
 
@@ -167,28 +162,6 @@ def test_a_server_that_never_answers_costs_a_warning_with_what_to_do(
     assert "start the same run again" in caplog.text
 
 
-def test_taking_up_a_run_keeps_its_parameters_and_tags_what_changed(
-    config: TrackerConfig, open_tracker: Callable[[TrackerConfig], Tracker]
-) -> None:
-    params = {f"layer.{i}": str(i) for i in range(230)} | {"text": "x" * 10_000}
-    first = open_tracker(config)
-    first.open_run(params=params, tags={"crnn.revision": "a"})
-    first.finish("FAILED", PATIENCE_S)
-    run_id = first.run_id()
-
-    second = open_tracker(config)
-    second.open_run(params=params | {"layer.3": "changed", "new": "1"}, tags={"crnn.revision": "b"})
-    assert second.flush(PATIENCE_S) == 0
-    run = the_run(config)
-    assert run.info.run_id == run_id
-    assert run.info.status == "RUNNING"
-    assert len(run.data.params) == 232
-    assert (run.data.params["layer.3"], run.data.params["new"]) == ("3", "1")
-    assert run.data.tags["changed.layer.3"] == "changed"
-    assert run.data.tags["crnn.revision"] == "b"
-    assert len(run.data.params["text"]) == 6000
-
-
 def test_a_tracker_that_was_not_told_to_open_the_run_waits_for_the_one_that_was(
     config: TrackerConfig, open_tracker: Callable[[TrackerConfig], Tracker]
 ) -> None:
@@ -200,53 +173,6 @@ def test_a_tracker_that_was_not_told_to_open_the_run_waits_for_the_one_that_was(
     assert driver.run_id(PATIENCE_S) is not None
     assert waiting.flush(PATIENCE_S) == 0
     assert curve(config) == points(0, 3)
-
-
-def test_pictures_tables_and_texts_are_there_once_however_often_they_are_sent(
-    config: TrackerConfig, open_tracker: Callable[[TrackerConfig], Tracker]
-) -> None:
-    for step in (100, 200):
-        tracker = open_tracker(config)
-        tracker.open_run()
-        for again in (100, step):
-            tracker.log_picture("held_out/words", again, png(again))
-        tracker.log_text("config.yaml", f"step: {step}\n")
-        tracker.log_table("hardest.json", {"text": ["a", "b"], "cer": [0.5, step / 1000]})
-        assert tracker.flush(PATIENCE_S) == 0
-    client, run = mlflow_client(config.tracking_uri), the_run(config)
-    names = [Path(f.path).name for f in client.list_artifacts(run.info.run_id, "images")]
-    sliders = Counter(tuple(name.split("+timestamp")[0].split("+step+")) for name in names)
-    assert sliders == {("held_out~words", "100"): 2, ("held_out~words", "200"): 2}  # full size and thumbnail
-    folder = Path(client.download_artifacts(run.info.run_id, ""))
-    assert (folder / "config.yaml").read_text() == "step: 200\n"
-    assert json.loads((folder / "hardest.json").read_text()) == {
-        "columns": ["text", "cer"],
-        "data": [["a", 0.5], ["b", 0.2]],
-    }
-    assert "mlflow.loggedImages" in run.data.tags
-    assert "hardest.json" in run.data.tags["mlflow.loggedArtifacts"]
-
-
-def test_the_data_sets_are_inputs_of_the_run_by_their_fingerprint(
-    config: TrackerConfig, open_tracker: Callable[[TrackerConfig], Tracker]
-) -> None:
-    for _ in range(2):
-        tracker = open_tracker(config)
-        tracker.open_run(
-            inputs=[
-                DataInput(
-                    name="words", uri="s3://b/train", fingerprint="f00d" * 4, context="training", rows=9
-                ),
-                DataInput(name="words", uri="/d/val", fingerprint="beef" * 16, context="validation", rows=3),
-            ]
-        )
-        assert tracker.flush(PATIENCE_S) == 0
-    inputs = the_run(config).inputs.dataset_inputs
-    assert {(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in inputs} == {
-        ("words", "f00d" * 4, "training"),
-        ("words", "beef" * 9, "validation"),
-    }
-    assert len(inputs) == 2
 
 
 def test_what_mlflow_refuses_does_not_hold_up_the_rest(
@@ -335,41 +261,6 @@ def test_after_any_crashes_mlflow_holds_the_surviving_history_once(
     assert curve(config) == points(0, final)
 
 
-def test_a_local_database_keeps_its_artifacts_beside_it(
-    sqlite_uri: str,
-    open_tracker: Callable[[TrackerConfig], Tracker],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    tracker = open_tracker(TrackerConfig(tracking_uri=sqlite_uri, experiment="my words", run_name="r"))
-    tracker.open_run()
-    tracker.log_text("note.txt", "hello")
-    assert tracker.finish("FINISHED", PATIENCE_S) == 0
-    folder = Path(sqlite_uri.removeprefix("sqlite:///")).parent
-    (note,) = folder.rglob("note.txt")
-    assert note.relative_to(folder).parts[:2] == ("mlartifacts", "my_words")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_tracking_uri_means_the_same_in_every_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert resolve_tracking_uri(None) == f"sqlite:///{tmp_path}/out/mlflow.db"
-    assert resolve_tracking_uri("sqlite:///x.db", Path("/data")) == "sqlite:////data/x.db"
-    assert resolve_tracking_uri("sqlite:////data/x.db") == "sqlite:////data/x.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    assert resolve_tracking_uri(None) == "http://mlflow:5000"
-
-
-@pytest.mark.parametrize("uri", ["file:///mlruns", "mlruns", "ftp://x", "databricks"])
-def test_places_where_mlflow_cannot_track_are_refused(uri: str) -> None:
-    with pytest.raises(ConfigError, match="is no tracking URI"):
-        resolve_tracking_uri(uri)
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"tracking_uri": "sqlite:///x.db"}, {"run_name": "it's"}, {"experiment": ""}, {"run_name": "x" * 251}],
@@ -377,12 +268,3 @@ def test_places_where_mlflow_cannot_track_are_refused(uri: str) -> None:
 def test_a_config_that_would_go_wrong_later_is_refused_now(changes: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         TrackerConfig(**({"tracking_uri": "http://h:1", "experiment": "e", "run_name": "r"} | changes))
-
-
-def test_nested_configs_become_dotted_parameters() -> None:
-    assert flatten({"name": "x", "optimizer": {"kind": "adamw", "rate": 0.1}, "none": None}) == {
-        "name": "x",
-        "optimizer.kind": "adamw",
-        "optimizer.rate": "0.1",
-        "none": "None",
-    }
