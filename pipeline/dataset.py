@@ -8,6 +8,7 @@ import ray.data
 from ray.train import DataConfig
 
 from pipeline.order import Position, Window
+from pipeline.pace import paced
 from pipeline.packing import Packer
 
 BLOCK_BYTES = 4 << 20
@@ -25,9 +26,7 @@ def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> 
             window = Window(index=row["window"], epoch=row["epoch"], shards=tuple(row["shards"]))
             yield from packer.packs(window, consumed)
 
-    context = ray.data.DataContext.get_current().copy()
-    context.target_max_block_size = BLOCK_BYTES
-    with ray.data.DataContext.current(context):
+    with paced(target_max_block_size=BLOCK_BYTES):
         dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
         return dataset.map_batches(packs, batch_size=1, batch_format="pyarrow")
 

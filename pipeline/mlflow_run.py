@@ -21,7 +21,7 @@ RUN_TAG = "crnn.run"
 """Tag with the name that identifies a run within its experiment."""
 TABLES_TAG = "mlflow.loggedArtifacts"
 TRAINING_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
-"""What the UI goes by when it shows runs with their curves; it takes other experiments for traces of agents."""
+"""What the UI goes by when it shows runs with their curves, not the traces of agents."""
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 SQLITE = "sqlite:///"
 MAX_METRICS, MAX_PARAMS, MAX_PARAM_LENGTH, MAX_TAG_LENGTH = 1000, 100, 6000, 8000

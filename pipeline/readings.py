@@ -116,13 +116,15 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
     import ray
     from ray.data import ActorPoolStrategy
 
+    from pipeline.pace import paced
+
     if not plan.tasks:
         return READING_SCHEMA.empty_table()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     free = resources.get("GPU", 1) if plan.gpu else resources.get("CPU", 2) - 1
-    source = ray.data.from_items(
-        [{"task": index} for index in range(len(plan.tasks))], override_num_blocks=len(plan.tasks)
-    )
+    with paced():
+        tasks = [{"task": index} for index in range(len(plan.tasks))]
+        source = ray.data.from_items(tasks, override_num_blocks=len(tasks))
     source.context.execution_options.preserve_order = True
     graph = source.map_batches(
         ShardReader,

@@ -44,6 +44,8 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
     import ray
     from ray.data import ActorPoolStrategy
 
+    from pipeline.pace import paced
+
     todo = remaining_shards(job)
     if not todo:
         return
@@ -57,9 +59,10 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
         sandbox=job.config.sandbox,
     )
     keep = partial(write_and_commit, listing=job.listing, table_uri=job.table.uri, run_uri=job.run_uri)
+    with paced():
+        shards = ray.data.range(len(todo), override_num_blocks=len(todo))
     graph = (
-        ray.data.range(len(todo), override_num_blocks=len(todo))
-        .map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS)
+        shards.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS)
         .map_batches(
             PackAndRecognise,
             fn_constructor_args=(job,),
