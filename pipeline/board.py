@@ -1,14 +1,19 @@
-"""What a training run says while it goes on, from its workers to the person at the driver's terminal."""
+"""What a training run says while it goes on, from its workers to the person at the driver's terminal, and
+the one thing said to them: to stop."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+import ray.exceptions
 
 Facts = Mapping[str, float]
 POLL_S = 0.5
+ASK_S = 1.0
 
 
 class Board:
@@ -16,6 +21,7 @@ class Board:
 
     def __init__(self) -> None:
         self._facts: Facts = {}
+        self._stopping = False
 
     def post(self, facts: Facts) -> None:
         """Replaces the facts."""
@@ -24,6 +30,40 @@ class Board:
     def read(self) -> Facts:
         """The facts, empty before the first ones."""
         return self._facts
+
+    def stop(self) -> None:
+        """Asks the workers to save and end."""
+        self._stopping = True
+
+    def is_stopping(self) -> bool:
+        """Whether they are asked to."""
+        return self._stopping
+
+
+class StopSign:
+    """A worker's view of the board: whether to stop, asked about once a second and never waited for.
+
+    Args:
+        board: The actor's handle.
+    """
+
+    def __init__(self, board: Any) -> None:
+        self._board = board
+        self._answer: Any = None
+        self._up, self._next = False, 0.0
+
+    def is_up(self) -> bool:
+        """Whether the run is to stop, as far as is known. Never raises: a board that is gone stops nobody."""
+        now = time.monotonic()
+        if self._up or now < self._next:
+            return self._up
+        self._next = now + ASK_S
+        self._answer = self._answer or self._board.is_stopping.remote()
+        if ray.wait([self._answer], timeout=0)[0]:
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._up = ray.get(self._answer)
+            self._answer = None
+        return self._up
 
 
 @contextmanager

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
 from pipeline.audit import Audit, audit
 from pipeline.board import Facts, open_board
 from pipeline.dataset import UnevenSplit, training_feed
+from pipeline.grace import run_with_grace
 from pipeline.manifest import Manifest
 from pipeline.order import Position, plan_windows
 from pipeline.packing import Packer
@@ -94,6 +96,7 @@ def fit(
     Raises:
         DataError, StorageError: The data can't be used.
         ray.train.TrainingFailedError: A worker failed more often than `max_failures` allows.
+        SystemExit, KeyboardInterrupt: As they reached the main thread; the workers have saved before.
     """
     config = plan.config
     checked = audit(config.data, plan.data, config.rules, join(config.run_uri, "audit"))
@@ -103,7 +106,8 @@ def fit(
     resumed = done is not None and done.reaches(config.images, config.minutes)
     if done is None or not resumed:
         result = _train(plan, checked, tracker, provenance, show)
-        best, metrics = max(result.best_checkpoints or (), key=lambda pair: float(pair[1][config.score]))
+        scored = [pair for pair in result.best_checkpoints or () if config.score in pair[1]]
+        best, metrics = max(scored, key=lambda pair: float(pair[1][config.score]))
         done = mark_finished(
             config.run_uri,
             best,
@@ -143,7 +147,7 @@ def _train(
         return training_feed(packer, windows, latest_position(config.run_uri) or Position())
 
     with open_board(show) as board:
-        return TorchTrainer(
+        trainer = TorchTrainer(
             train_loop,
             train_loop_config={"config": worker, "board": board},
             scaling_config=ray.train.ScalingConfig(
@@ -154,7 +158,8 @@ def _train(
             run_config=_run_config(config, tracker),
             datasets={"train": feed},
             dataset_config=UnevenSplit(),
-        ).fit()
+        )
+        return run_with_grace(trainer.fit, lambda: ray.get(board.stop.remote()), config.grace_s)
 
 
 def _identity(plan: Plan) -> dict[str, object]:

@@ -61,6 +61,8 @@ class TrainConfig:
     """Best checkpoints to keep, besides the last."""
     max_failures: int = 3
     """How often a worker may die before the run gives up; it goes on from the last checkpoint each time."""
+    grace_s: float = 25.0
+    """Seconds that the workers get to save when the job is asked to end, by SIGTERM or Ctrl-C."""
     experiment: str = "crnn"
     """MLflow experiment."""
     tracking: str | None = None

@@ -23,6 +23,7 @@ from crnn.model import seeded
 from crnn.precision import Precision
 from crnn.training import Batch, Learner, OptimizerConfig
 from pipeline import resume
+from pipeline.board import StopSign
 from pipeline.packing import Pack, Packer
 from pipeline.tracking import MetricPoint
 from pipeline.validation import HeldOut, metrics
@@ -86,9 +87,10 @@ class Worker:
         }
         self.accuracy = 0.0
         self.meter = Meter()
+        self._stop_sign = StopSign(board)
 
     def run(self) -> None:
-        """Trains from the last checkpoint, if there is one, until the run's order is used up."""
+        """Trains from the last checkpoint, if there is one, until the run is at its end or told to stop."""
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
             with checkpoint.as_directory() as directory:
@@ -102,26 +104,29 @@ class Worker:
             pack = next(packs, None)
             self.meter.wait_s += time.perf_counter() - started
             count = pack.batch.count if pack else 0
-            global_count, active, done = self._total(count, pack is not None)
-            if not active or done >= 1:
+            turn = self._turn(count, pack is not None)
+            if turn.stop:
+                self._save(look=False)  # whoever ends a run leaves it little time
+                return
+            if not turn.active or turn.done >= 1:
                 break
             if pack:
                 self.progress.position.consume(pack.window, pack.pack, pack.packs_in_window)
                 self.progress.undecodable += len(pack.rejects)
-            if global_count:
+            if turn.images:
                 last = pack.batch if pack and count else last or self._blank_batch()
-                self._step(last, count, global_count, done)
+                self._step(last, count, turn)
             if self.progress.images >= next_save:
                 self._save()
                 next_save = self._next_save()
         self._save()
 
-    def _step(self, batch: Batch, count: int, global_count: int, done: float) -> None:
+    def _step(self, batch: Batch, count: int, turn: "Turn") -> None:
         if count:
-            outcome = self.learner.step(batch, global_count=global_count, progress=done)
+            outcome = self.learner.step(batch, global_count=turn.images, progress=turn.done)
         else:
-            outcome = self.learner.idle_step(batch, progress=done)
-        self.progress.images += global_count
+            outcome = self.learner.idle_step(batch, progress=turn.done)
+        self.progress.images += turn.images
         self.progress.skipped_steps += not outcome.applied
         self.meter.add(float(outcome.loss_sum), count, outcome.grad_norm, outcome.learning_rate)
         if self.meter.steps >= self.config.log_every:
@@ -150,8 +155,12 @@ class Worker:
             facts |= {"data_wait": values["train/data_wait_share"], "accuracy": self.accuracy}
             self._board.post.remote(facts)
 
-    def _save(self) -> None:
-        """Looks at held-out words with the averaged weights, then reports it all as one checkpoint."""
+    def _save(self, *, look: bool = True) -> None:
+        """Looks at held-out words with the averaged weights, then reports it all as one checkpoint.
+
+        Args:
+            look: False leaves the held-out words out; the checkpoint can't be the best one then.
+        """
         if self.meter.steps:
             self._log_interval()
         rules = self.config.packer.rules
@@ -160,8 +169,10 @@ class Worker:
         found = {
             name: words.evaluate(shown, self.config.precision, self.control)
             for name, words in self.held_out.items()
+            if look
         }
-        self.accuracy = next(iter(found.values())).word_accuracy
+        if look:
+            self.accuracy = next(iter(found.values())).word_accuracy
         self._note(metrics(found))
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -211,18 +222,16 @@ class Worker:
         every = self.config.save_every
         return (self.progress.images // every + 1) * every
 
-    def _total(self, count: int, active: bool) -> tuple[int, bool, float]:
-        """Images of the step that comes, whether any worker has some, and the share of the run that is done.
-
-        The clocks of the workers differ; all take their mean, so that all have the same learning rate.
-        """
+    def _turn(self, count: int, active: bool) -> "Turn":
+        """The same on all workers, whose clocks and news differ: all take what they have together."""
         spent = self.progress.seconds + time.perf_counter() - self.meter.started
-        images, workers, seconds = self._sums([count, active, spent])
+        stop = self.rank == 0 and self._stop_sign.is_up()
+        images, workers, seconds, stops = self._sums([count, active, spent, stop])
         done = max(
             self.progress.images / self.config.total_images,
             seconds / self.world_size / self.config.total_seconds,
         )
-        return int(images), workers > 0, done
+        return Turn(images=int(images), active=workers > 0, done=done, stop=stops > 0)
 
     def _sums(self, values: list[float]) -> list[float]:
         """Sums over all ranks; a collective."""
@@ -238,6 +247,20 @@ class Worker:
             MetricPoint(key=key, value=float(value), step=self.learner.steps, timestamp_ms=now)
             for key, value in values.items()
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What all workers know of the step that comes."""
+
+    images: int
+    """That it sees, on all workers together."""
+    active: bool
+    """Whether any worker has a pack left."""
+    done: float
+    """Share of the run that is behind it, by images or by time, whichever is further."""
+    stop: bool
+    """Whether to save and end here."""
 
 
 class Meter:

@@ -1,6 +1,8 @@
 """Training on real Ray: deaths and resizes lose no image, repeat none, and leave one curve in MLflow."""
 
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -14,6 +16,8 @@ import torch
 from crnn.checkpoint import Bundle
 from crnn.recognizer import Recognizer
 from crnn.training import OptimizerConfig
+from pipeline import resume
+from pipeline.board import Facts
 from pipeline.errors import ConfigError, DataError
 from pipeline.fit import FitResult, fit, plan_run
 from pipeline.mlflow_run import find_run, mlflow_client
@@ -71,12 +75,12 @@ def config(data: Path, tmp_path: Path) -> TrainConfig:
     )
 
 
-def train(config: TrainConfig) -> FitResult:
+def train(config: TrainConfig, show: Callable[[Facts], None] = lambda facts: None) -> FitResult:
     assert config.tracking is not None
     tracker = Tracker(TrackerConfig(tracking_uri=config.tracking, experiment="crnn", run_name=config.name))
     tracker.open_run()
     try:
-        return fit(plan_run(config), tracker, {"recipe": "test"}, lambda facts: None)
+        return fit(plan_run(config), tracker, {"recipe": "test"}, show)
     finally:
         tracker.finish("FINISHED")
 
@@ -125,6 +129,24 @@ def test_a_killed_worker_changes_nothing_but_the_time(config: TrainConfig) -> No
     points = curve(config, "train/loss")
     assert points == [(step, pytest.approx(value)) for step, value in sorted(found.items())]
     assert len(mlflow_client(str(config.tracking)).search_runs(["1"])) == 2
+
+
+def test_a_run_that_is_asked_to_end_saves_and_goes_on_from_there(config: TrainConfig) -> None:
+    config = replace(config, images=4_740, save_every=100_000)
+    handler = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with pytest.raises(SystemExit, match="143"):
+            train(config, lambda facts: signal.raise_signal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    (kept,) = checkpoints(config)
+    seen = [p.value for p in resume.read_history(kept) if p.key == "train/images_seen"]
+    assert 0 < max(seen) < 4_740
+    # Consuming a pack twice is an error in the worker, so that the end says: each exactly once.
+    assert train(config).metrics["images_seen"] == 4_740
+    assert latest_position(config.run_uri) == Position(through=60)
+    steps = [step for step, _ in curve(config, "train/images_seen")]
+    assert steps == list(range(1, len(steps) + 1))
 
 
 def test_a_run_that_died_goes_on_with_another_number_of_workers(config: TrainConfig) -> None:
