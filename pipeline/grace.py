@@ -3,10 +3,11 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 T = TypeVar("T")
+POLL_S = 0.2
 
 
 def run_with_grace(run: Callable[[], T], ask: Callable[[], None], grace_s: float) -> T:
@@ -30,6 +31,8 @@ def run_with_grace(run: Callable[[], T], ask: Callable[[], None], grace_s: float
 
     try:
         threading.Thread(target=body, name="run", daemon=True).start()
+        while not wait([outcome], timeout=POLL_S).done:  # a signal that another thread got wakes nobody
+            pass
         return outcome.result()
     except (SystemExit, KeyboardInterrupt):
         if not outcome.done():
