@@ -37,7 +37,8 @@ def run(config: TrainConfig) -> None:
             run_name=config.name,
         )
     )
-    tracker.open_run(params=flatten(asdict(plan.config)), tags=came_from.tags(), inputs=plan.inputs)
+    lineage = {"crnn.start_from": plan.start.uri} if plan.start else {}
+    tracker.open_run(params=flatten(asdict(plan.config)), tags=came_from.tags() | lineage, inputs=plan.inputs)
     line = Line()
     try:
         with connect_ray():
@@ -113,6 +114,7 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
             f"{cell(done.audit.read)} read, {cell(done.audit.kept)} kept, {rejected or 'none rejected'}",
         ),
         ("rejects", join(config.run_uri, "audit", "rejects.parquet") if rejected else "none"),
+        ("began with", f"{plan.start.uri}: {plan.start.adoption}" if plan.start else "random weights"),
         ("padding", f"{done.audit.padding_share:.1%} of the pixels"),
         ("images seen", cell(int(metrics["images_seen"]))),
         ("images/s", cell(metrics["images_per_s"])),

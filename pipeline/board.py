@@ -22,6 +22,7 @@ class Board:
     def __init__(self) -> None:
         self._facts: Facts = {}
         self._stopping = False
+        self._given_up: tuple[int, list[str]] | None = None
 
     def post(self, facts: Facts) -> None:
         """Replaces the facts."""
@@ -30,6 +31,15 @@ class Board:
     def read(self) -> Facts:
         """The facts, empty before the first ones."""
         return self._facts
+
+    def give_up(self, step: int, ids: list[str]) -> None:
+        """Notes that the run can't go on after `step`, and for images with these ids."""
+        before = self._given_up[1] if self._given_up else []
+        self._given_up = (step, before + ids)
+
+    def given_up(self) -> tuple[int, list[str]] | None:
+        """What `give_up` was told by all workers; None where the run goes on."""
+        return self._given_up
 
     def stop(self) -> None:
         """Asks the workers to save and end."""

@@ -57,6 +57,10 @@ class CheckpointError(PipelineError):
     """A training checkpoint can't be taken up."""
 
 
+class DivergedError(PipelineError):
+    """A training run whose gradients aren't finite any more."""
+
+
 class TrackingError(PipelineError):
     """The tracking server can't be used where the job can't go on without it."""
 

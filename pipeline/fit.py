@@ -14,14 +14,16 @@ from ray.train.torch import TorchTrainer
 from pipeline.audit import Audit, audit
 from pipeline.board import Facts, open_board
 from pipeline.dataset import UnevenSplit, training_feed
+from pipeline.errors import DivergedError
 from pipeline.grace import run_with_grace
 from pipeline.manifest import Manifest
 from pipeline.order import Position, plan_windows
 from pipeline.packing import Packer
 from pipeline.runs import CheckpointFiles, claim, finished, latest_position, mark_finished
+from pipeline.start import Start, find_start
 from pipeline.storage import absolute, join, resolve
 from pipeline.tracking import DataInput, Tracker
-from pipeline.tracking_callback import TrackingCallback
+from pipeline.tracking_callback import TrackingCallback, send_checkpoint
 from pipeline.train_config import TrainConfig
 from pipeline.worker import WorkerConfig, train_loop
 
@@ -35,6 +37,8 @@ class Plan:
     data: Manifest
     held_out: Mapping[str, Manifest]
     """By name of the validation set."""
+    start: Start | None = None
+    """What the weights begin with, where it isn't chance."""
 
     @property
     def inputs(self) -> list[DataInput]:
@@ -65,6 +69,7 @@ def plan_run(config: TrainConfig) -> Plan:
 
     Raises:
         ConfigError: The name belongs to a run on other data, or with another charset, network or order.
+        RegistryError, BundleError, ModelConfigError: The model to begin with isn't there or doesn't fit.
         DataError, StorageError: The data isn't there.
     """
     config = replace(
@@ -77,6 +82,7 @@ def plan_run(config: TrainConfig) -> Plan:
         config=config,
         data=Manifest.read(config.data),
         held_out={name: Manifest.read(uri) for name, uri in config.held_out.items()},
+        start=find_start(config),
     )
     claim(config.run_uri, _identity(plan))
     return plan
@@ -95,6 +101,7 @@ def fit(
 
     Raises:
         DataError, StorageError: The data can't be used.
+        DivergedError: The gradient stopped being finite, for too many steps in a row.
         ray.train.TrainingFailedError: A worker failed more often than `max_failures` allows.
         SystemExit, KeyboardInterrupt: As they reached the main thread; the workers have saved before.
     """
@@ -117,7 +124,8 @@ def fit(
             minutes=config.minutes,
         )
     # Whatever MLflow missed on the way; what it has stays as it is.
-    tracker.log_points(CheckpointFiles.at(done.last_uri).history())
+    for uri in {done.checkpoint_uri, done.last_uri}:
+        send_checkpoint(CheckpointFiles.at(uri), tracker)
     return FitResult(checkpoint_uri=done.checkpoint_uri, metrics=done.metrics, audit=checked, resumed=resumed)
 
 
@@ -138,6 +146,8 @@ def _train(
         total_seconds=math.inf if config.minutes is None else 60.0 * config.minutes,
         log_every=config.log_every,
         save_every=config.save_every,
+        start=ray.put(plan.start.weights) if plan.start else None,
+        max_refused=config.max_refused,
         threads=1 if config.gpu else max(1, (os.cpu_count() or 1) // config.workers),
         provenance=dict(provenance),
     )
@@ -159,7 +169,18 @@ def _train(
             datasets={"train": feed},
             dataset_config=UnevenSplit(),
         )
-        return run_with_grace(trainer.fit, lambda: ray.get(board.stop.remote()), config.grace_s)
+        result = run_with_grace(trainer.fit, lambda: ray.get(board.stop.remote()), config.grace_s)
+        given_up = ray.get(board.given_up.remote())
+    if given_up:
+        step, ids = given_up
+        named = ", ".join(ids[:8]) + (", …" if len(ids) > 8 else "")
+        raise DivergedError(
+            f"After step {step} the gradient of {config.max_refused} steps in a row wasn't finite. "
+            f"{f'Without a finite loss in the last of them: {named}. ' if ids else ''}"
+            "Look at these images and labels, or give the run another --name and a lower "
+            "--optimizer.learning-rate."
+        )
+    return result
 
 
 def _identity(plan: Plan) -> dict[str, object]:
@@ -171,6 +192,7 @@ def _identity(plan: Plan) -> dict[str, object]:
         "charset": rules.charset.fingerprint,
         "network": json.dumps(asdict(rules.network)),
         "preprocess": asdict(config.preprocess),
+        "start": plan.start.digest if plan.start else None,
         "optimizer": asdict(config.optimizer),
         "order": [config.seed, config.window_rows, config.pack_columns],
     }

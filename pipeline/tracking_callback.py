@@ -11,6 +11,13 @@ from pipeline.tracking import Tracker, TrackerConfig
 log = logging.getLogger(__name__)
 
 
+def send_checkpoint(files: CheckpointFiles, tracker: Tracker) -> None:
+    """Sends the points and pictures of a checkpoint; those that MLflow has stay as they are."""
+    tracker.log_points(files.history())
+    for (name, step), png in files.pictures().items():
+        tracker.log_picture(f"validation/{name}", step, png)
+
+
 class TrackingCallback(ray.train.UserCallback):
     """Sends each checkpoint's new metric points and pictures; never fails the run.
 
@@ -34,10 +41,7 @@ class TrackingCallback(ray.train.UserCallback):
             return
         try:
             self._tracker = self._tracker or Tracker(self._config)
-            files = CheckpointFiles.of(checkpoint)
-            self._tracker.log_points(files.history())  # those that it has had are not sent again
-            for (name, step), png in files.pictures().items():
-                self._tracker.log_picture(f"validation/{name}", step, png)
+            send_checkpoint(CheckpointFiles.of(checkpoint), self._tracker)
         except Exception:
             log.exception(
                 "Metrics of this checkpoint were not sent to MLflow; the driver sends them at the end."

@@ -31,6 +31,9 @@ class TrainConfig:
     demonstrations."""
     charset: Literal["alnum36", "latin94"] = "latin94"
     """alnum36: digits and letters, case folded; latin94: printable ASCII."""
+    start_from: str | None = None
+    """A bundle to fine-tune: a folder, s3://… or models:/name@alias, with the same layers; what its charset
+    shares with this run's is kept. Weights begin at random where not given."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     """Geometry of the line images."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -59,6 +62,8 @@ class TrainConfig:
     """Images between two checkpoints, each with a look at the held-out words."""
     keep: int = 2
     """Best checkpoints to keep, besides the last."""
+    max_refused: int = 20
+    """Steps in a row whose gradient isn't finite before the run gives up; each is left out and counted."""
     max_failures: int = 3
     """How often a worker may die before the run gives up; it goes on from the last checkpoint each time."""
     grace_s: float = 25.0
@@ -71,7 +76,16 @@ class TrainConfig:
     """Registered model of which the best bundle becomes a version; None registers nothing."""
 
     def __post_init__(self) -> None:
-        positive = ("images", "pack_columns", "window_rows", "workers", "log_every", "save_every", "keep")
+        positive = (
+            "images",
+            "pack_columns",
+            "window_rows",
+            "workers",
+            "log_every",
+            "save_every",
+            "keep",
+            "max_refused",
+        )
         wrong = [name for name in positive if getattr(self, name) < 1]
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError("minutes must be above 0.")

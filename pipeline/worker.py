@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -24,6 +25,7 @@ from crnn.precision import Precision
 from crnn.training import Batch, Learner, OptimizerConfig
 from pipeline import resume
 from pipeline.board import StopSign
+from pipeline.meter import Meter, Turn
 from pipeline.packing import Pack, Packer
 from pipeline.tracking import MetricPoint
 from pipeline.validation import HeldOut, metrics
@@ -46,6 +48,10 @@ class WorkerConfig:
     """Steps between two points of the curves."""
     save_every: int
     """Images between two checkpoints."""
+    start: Any
+    """Ray's reference to the weights before the first step; None where they are the seed's."""
+    max_refused: int
+    """Steps in a row without a finite gradient, before the run gives up."""
     threads: int
     """Of each worker, on the CPU."""
     provenance: dict[str, object]
@@ -71,6 +77,8 @@ class Worker:
         torch.set_num_threads(config.threads)
         rules = config.packer.rules
         self.network = seeded(rules.network, rules.charset.num_classes, config.packer.seed)
+        if config.start is not None:
+            self.network.load_state_dict(ray.get(config.start))
         self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learner = Learner(
             self._wrapped(),
@@ -88,6 +96,7 @@ class Worker:
         self.accuracy = 0.0
         self.meter = Meter()
         self._stop_sign = StopSign(board)
+        self._refused = 0
 
     def run(self) -> None:
         """Trains from the last checkpoint, if there is one, until the run is at its end or told to stop."""
@@ -115,13 +124,15 @@ class Worker:
                 self.progress.undecodable += len(pack.rejects)
             if turn.images:
                 last = pack.batch if pack and count else last or self._blank_batch()
-                self._step(last, count, turn)
+                if not self._step(last, count, turn) and self._gives_up(last, pack):
+                    return
             if self.progress.images >= next_save:
                 self._save()
                 next_save = self._next_save()
         self._save()
 
-    def _step(self, batch: Batch, count: int, turn: "Turn") -> None:
+    def _step(self, batch: Batch, count: int, turn: Turn) -> bool:
+        """Whether the step was applied, which is the same on every rank."""
         if count:
             outcome = self.learner.step(batch, global_count=turn.images, progress=turn.done)
         else:
@@ -131,6 +142,18 @@ class Worker:
         self.meter.add(float(outcome.loss_sum), count, outcome.grad_norm, outcome.learning_rate)
         if self.meter.steps >= self.config.log_every:
             self._log_interval()
+        self._refused = 0 if outcome.applied else self._refused + 1
+        return outcome.applied
+
+    def _gives_up(self, batch: Batch, pack: Pack | None) -> bool:
+        """Whether one step too many was refused in a row; says then which images had no finite loss."""
+        if self._refused < self.config.max_refused:
+            return False
+        with torch.inference_mode():
+            finite = self.learner.losses(batch).isfinite().tolist()
+        ids = [i for i, good in zip(pack.ids, finite, strict=False) if not good] if pack else []
+        ray.get(self._board.give_up.remote(self.learner.steps, ids))
+        return True
 
     def _log_interval(self) -> None:
         meter, self.meter = self.meter, Meter()
@@ -222,7 +245,7 @@ class Worker:
         every = self.config.save_every
         return (self.progress.images // every + 1) * every
 
-    def _turn(self, count: int, active: bool) -> "Turn":
+    def _turn(self, count: int, active: bool) -> Turn:
         """The same on all workers, whose clocks and news differ: all take what they have together."""
         spent = self.progress.seconds + time.perf_counter() - self.meter.started
         stop = self.rank == 0 and self._stop_sign.is_up()
@@ -247,33 +270,3 @@ class Worker:
             MetricPoint(key=key, value=float(value), step=self.learner.steps, timestamp_ms=now)
             for key, value in values.items()
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """What all workers know of the step that comes."""
-
-    images: int
-    """That it sees, on all workers together."""
-    active: bool
-    """Whether any worker has a pack left."""
-    done: float
-    """Share of the run that is behind it, by images or by time, whichever is further."""
-    stop: bool
-    """Whether to save and end here."""
-
-
-class Meter:
-    """What happened since the last line of the log, on this rank."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.steps = self.images = 0
-        self.loss_sum = self.wait_s = self.grad_norm = self.learning_rate = 0.0
-
-    def add(self, loss_sum: float, images: int, grad_norm: float, learning_rate: float) -> None:
-        """Adds one step."""
-        self.steps += 1
-        self.images += images
-        self.loss_sum += loss_sum
-        self.grad_norm, self.learning_rate = grad_norm, learning_rate

@@ -76,6 +76,13 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     assert main(flags) == ExitCode.OK
     assert "was finished before" in capsys.readouterr().out
     assert resolve_model("models:/crnn@candidate", store).version == "1"
+    further = ["--name", "further", "--start-from", "models:/crnn@candidate", "--charset", "latin94"]
+    assert main([*flags, *further]) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert re.search(r"began with +models:/crnn/1: 62 characters as they were; 32 new ones begin at", told)
+    tuned = find_run(client, "crnn", "further")
+    assert tuned is not None
+    assert tuned.data.tags["crnn.start_from"] == "models:/crnn/1"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,7 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
         (["--imagse", "9"], "--images"),
         (["--name", "a/b"], "can't be one"),
         (["--tracking", "ftp://x"], "no tracking URI"),
+        (["--start-from", "no-such-bundle"], "no-such-bundle"),
     ],
 )
 def test_what_can_not_work_ends_before_ray_starts(

@@ -18,7 +18,7 @@ from crnn.recognizer import Recognizer
 from crnn.training import OptimizerConfig
 from pipeline import resume
 from pipeline.board import Facts
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, DivergedError
 from pipeline.fit import FitResult, fit, plan_run
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.order import Position
@@ -200,6 +200,12 @@ def test_a_run_ends_at_its_time_and_goes_on_when_it_is_given_more(config: TrainC
     assert steps == list(range(1, len(steps) + 1))
     rates = dict(curve(config, "train/learning_rate"))
     assert rates[steps[-1]] < 0.02 * config.optimizer.learning_rate
+
+
+def test_a_run_whose_gradients_are_not_finite_gives_up_and_names_images(config: TrainConfig) -> None:
+    wild = OptimizerConfig(learning_rate=1e30, warmup=0.0)
+    with pytest.raises(DivergedError, match=r"After step \d+ the gradient of 3 steps.*word-\d+, "):
+        train(replace(config, optimizer=wild, max_refused=3, workers=2))
 
 
 def test_the_name_of_a_run_on_other_data_is_refused(config: TrainConfig, data: Path) -> None:
