@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
+from ray.data import ExecutionResources
 from ray.train import DataConfig
 
 from pipeline.order import Position, Window
@@ -14,6 +15,9 @@ from pipeline.packing import Packer
 BLOCK_BYTES = 4 << 20
 """Target size of a block of packs: small, so that the first packs of a window travel while it is still
 being decoded, and that no worker gets far more than another at the end."""
+WAITING_BYTES = 512 << 20
+"""Of packs that wait for each worker, at most: the feed of some seconds on a GPU, of minutes on a CPU.
+Without a limit Ray Data decodes ahead until its store is full, on cores that a CPU's training needs."""
 
 
 def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> "ray.data.Dataset":
@@ -51,6 +55,9 @@ class UnevenSplit(DataConfig):
         for name, dataset in datasets.items():
             options = self._resolve_execution_options(name)
             options.preserve_order = True
+            options.resource_limits = ExecutionResources.for_limits(
+                object_store_memory=WAITING_BYTES * world_size
+            )
             dataset.context.execution_options = options
             splits = dataset.streaming_split(world_size, equal=False, locality_hints=worker_node_ids)
             for share, split in zip(shares, splits, strict=True):
