@@ -1,13 +1,11 @@
 """Every label is looked at before training: read == kept + rejected, and each rejected one is named."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from crnn.charset import ALNUM36
 from crnn.model import SMALL
@@ -22,10 +20,8 @@ RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 @pytest.fixture

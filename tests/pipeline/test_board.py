@@ -1,7 +1,6 @@
 """What workers post is shown at the driver, and a board that is gone harms nobody."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import ray
@@ -10,10 +9,8 @@ from pipeline.board import Facts, open_board
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 def test_facts_are_shown_once_each_time_they_change() -> None:

@@ -1,10 +1,8 @@
 """The graph gives each pack of the run once, in its order, less what was consumed."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from crnn.charset import ALNUM36
 from crnn.model import SMALL
@@ -20,10 +18,8 @@ RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 def test_every_row_comes_once_an_epoch_and_consumed_packs_do_not(tmp_path: Path) -> None:

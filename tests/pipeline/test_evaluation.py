@@ -1,11 +1,9 @@
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 from PIL import Image, ImageDraw
 
 from crnn.charset import ALNUM36
@@ -28,10 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.con
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from pipeline.errors import ConfigError
 from pipeline.ingest import REJECTS, ingest
@@ -13,10 +11,8 @@ from pipeline.sources.samples import SourceError, SourceOptions
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 def test_real_crops_with_their_lexicons_become_a_data_set(shared: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Graphs at a pace give what they gave, and their loop rests between its turns."""
 
-from collections.abc import Iterator
-
 import pytest
 import ray.data
 
@@ -11,10 +9,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.con
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 def test_the_loop_rests_after_every_turn_and_the_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

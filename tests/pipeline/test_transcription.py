@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-import ray
 from PIL import Image, ImageDraw
 
 from crnn.recognizer import Recognizer
@@ -29,17 +28,8 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarn
 
 
 @pytest.fixture(scope="module")
-def cluster(s3_server: Any) -> Iterator[None]:
-    """Ray on this machine, whose workers reach the S3 server and don't wait long for faults to pass."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in s3_server.environment().items():
-            patch.setenv(name, value)
-        patch.setenv("STORAGE_PATIENCE_S", "1")
-        ray.init(
-            address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error"
-        )
-        yield
-        ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,10 @@
 import json
-import logging
 import resource
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ray
 
 from pipeline.errors import ConfigError, DataError, ManifestError, StorageError
 from pipeline.manifest import Manifest
@@ -18,7 +15,6 @@ from pipeline.synthesis.config import easy, scene
 from pipeline.synthesis.data_set import DataSetPlan, Made, make_shard, synthesize, take_up
 from pipeline.synthesis.generator import Generator
 from pipeline.synthesis.tally import Tally
-from tests.conftest import S3Server
 
 
 @pytest.fixture
@@ -36,17 +32,8 @@ def plan(tiny_assets: str, tmp_path: Path) -> DataSetPlan:
 
 
 @pytest.fixture(scope="module")
-def cluster(s3_server: S3Server) -> Iterator[None]:
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": s3_server.environment()},
-    )
-    yield
-    ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 def finish(plan: DataSetPlan) -> tuple[Manifest, list[int]]:
