@@ -58,8 +58,10 @@ class Charset:
 
     def normalize(self, text: str) -> str:
         """The one form in which labels are encoded, compared and written."""
-        # Lower-casing can decompose (İ), and composing can follow it: case first, then the form.
-        return unicodedata.normalize(self.unicode_form, text.lower() if self.fold_case else text)
+        text = unicodedata.normalize(self.unicode_form, text)
+        if self.fold_case:  # the form can bring capitals (ℌ), and lower-casing can decompose (İ)
+            text = unicodedata.normalize(self.unicode_form, text.lower())
+        return text
 
     def unsupported(self, text: str) -> str:
         """The distinct characters of the normalised text that have no class, in order of appearance."""

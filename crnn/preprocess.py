@@ -88,12 +88,16 @@ def decode_image(data: bytes) -> GreyImage:
         raise ImageRejectedError("empty", "0 bytes")
     if len(data) > MAX_BYTES:
         raise ImageRejectedError("too_large", f"{len(data):,} bytes; at most {MAX_BYTES:,} are decoded")
+    bomb = Image.MAX_IMAGE_PIXELS
     try:
+        Image.MAX_IMAGE_PIXELS = None  # the limit below is lower, and names what it finds
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise ImageRejectedError("not_an_image", f"starts with {data[:8]!r}") from None
     except Exception as error:
         raise ImageRejectedError("undecodable", f"{type(error).__name__}: {error}"[:200]) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = bomb
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageRejectedError("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are decoded")

@@ -25,7 +25,7 @@ from crnn.batching import plan_packs, stack
 from crnn.calibration import Calibration
 from crnn.checkpoint import Bundle
 from crnn.decode import Hypothesis, best_path, prefix_beam_search
-from crnn.errors import BundleError
+from crnn.errors import BundleError, ImageRejectedError
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.precision import Precision, use_bf16
 from crnn.preprocess import GreyImage, decode_image, line_image, upright
@@ -205,6 +205,12 @@ class Recognizer:
         return self.recognise([self.prepare(image).pixels for image in images])
 
 
+_LOSSLESS = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK")
+"""Pillow's modes that a file can keep as they are."""
+_CONVERTED = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}
+"""What becomes of those that it can't; the others turn to RGB."""
+
+
 def _encoded(image: ImageLike) -> bytes:
     """One way in: arrays and PIL images take the same path as files, through a lossless encoding."""
     if isinstance(image, bytes):
@@ -212,8 +218,14 @@ def _encoded(image: ImageLike) -> bytes:
     if isinstance(image, str | Path):
         return Path(image).read_bytes()
     if isinstance(image, np.ndarray):
-        image = Image.fromarray(np.ascontiguousarray(image))
+        try:
+            image = Image.fromarray(np.ascontiguousarray(image))
+        except TypeError:
+            kind = f"{image.dtype} of shape {image.shape}"
+            raise ImageRejectedError("not_an_image", f"{kind}; give uint8 [H, W] or [H, W, 3]") from None
     image = upright(image)  # a re-encoded image loses its EXIF
+    if image.mode not in _LOSSLESS:
+        image = image.convert(_CONVERTED.get(image.mode, "RGB"))
     buffer = io.BytesIO()
     lossless = "TIFF" if image.mode in ("F", "I", "CMYK") else "PNG"
     image.save(buffer, format=lossless)

@@ -82,7 +82,7 @@ class StepOutcome:
     """Norm of the global gradient before clipping."""
     learning_rate: float
     applied: bool
-    """False where the gradient wasn't finite: the weights were left as they were."""
+    """False where the gradient wasn't finite: weights and batch-norm statistics are as they were."""
 
 
 class Learner:
@@ -110,6 +110,8 @@ class Learner:
         self.steps = 0
         self.optimizer = _optimizer(network, config)
         self._parameters = list(network.parameters())
+        self._buffers = list(network.buffers())
+        self._before = [t.clone() for t in self._buffers]
         self.averaged = {name: t.detach().clone() for name, t in network.state_dict().items()}
 
     def step(self, batch: Batch, *, global_count: int, progress: float) -> StepOutcome:
@@ -118,10 +120,7 @@ class Learner:
         Each image weighs 1 / global_count wherever it is, so that processes may hold different numbers.
         A gradient that isn't finite is not applied; it is the same on every process, and so is the decision.
         """
-        self.model.train()
-        rate = self.config.rate(progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rate = self._begin(progress)
         losses = self.losses(batch)
         # Wrapped models divide the summed gradients by world_size: multiply it back in.
         (losses.sum() * (self.world_size / global_count)).backward()  # type: ignore[no-untyped-call]
@@ -134,13 +133,20 @@ class Learner:
             batch: Any batch; it weighs nothing and leaves the batch-norm statistics alone.
             progress: As in `step`.
         """
-        self.model.train()
-        rate = self.config.rate(progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rate = self._begin(progress)
         with frozen_batch_norm(self.network):
             (self.losses(batch).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
         return self._apply(torch.zeros((), device=batch.images_NCHW.device), rate)
+
+    def _begin(self, progress: float) -> float:
+        """Readies everything for a step, and returns its learning rate."""
+        self.model.train()
+        if self._buffers:
+            torch._foreach_copy_(self._before, self._buffers)
+        rate = self.config.rate(progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
 
     def losses(self, batch: Batch) -> Tensor:
         """CTC loss of each image, float32 [N]."""
@@ -157,6 +163,8 @@ class Learner:
             self.optimizer.step()
             self.steps += 1
             self._average()
+        elif self._buffers:
+            torch._foreach_copy_(self._buffers, self._before)
         self.optimizer.zero_grad(set_to_none=True)
         return StepOutcome(loss_sum=loss_sum, grad_norm=norm, learning_rate=rate, applied=applied)
 

@@ -1,9 +1,10 @@
 """Charset: round trips, policies, refusals."""
 
+import itertools
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crnn.charset import ALNUM36, BLANK, CHARSETS, LATIN94, Charset
@@ -70,6 +71,17 @@ def test_charsets_that_can_not_work_are_refused(
         return
     with pytest.raises(CharsetError, match=message):
         Charset(characters=characters, fold_case=fold_case)
+
+
+@given(st.text())
+@example("\u210cello")
+@example("\u33b9")
+@example("\u0130")
+def test_the_normal_form_of_a_normal_form_is_itself(text: str) -> None:
+    for fold_case, form in itertools.product((True, False), ("NFC", "NFKC")):
+        charset = Charset(characters="a", fold_case=fold_case, unicode_form=form)
+        once = charset.normalize(text)
+        assert charset.normalize(once) == once
 
 
 def test_the_fingerprint_tells_order_and_policy_apart() -> None:

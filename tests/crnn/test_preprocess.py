@@ -112,6 +112,8 @@ def test_the_first_frame_of_an_animation_is_read() -> None:
         (encoded(Image.new("L", (1, 1))), "too_small"),
         (encoded(ramp(300, 200), "JPEG")[:-800], "truncated"),
         (encoded(Image.new("1", (5000, 5000))), "too_large"),
+        (encoded(Image.new("1", (10_000, 10_000))), "too_large"),  # of which Pillow would warn
+        (encoded(Image.new("1", (20_000, 20_000))), "too_large"),  # which Pillow would refuse
         (bytes(MAX_BYTES + 1), "too_large"),
     ],
 )

@@ -46,6 +46,18 @@ def test_paths_bytes_pil_images_and_arrays_give_the_same_text(tmp_path: Path) ->
     assert len({(h.text, round(h.log_prob, 4)) for h in hypotheses}) == 1
 
 
+def test_every_mode_of_pillow_and_every_array_is_read_or_refused_by_a_reason() -> None:
+    prepare = RECOGNIZERS["small"].prepare
+    grey = Image.fromarray(noise(40, 20, seed=1))
+    modes = "1 L LA La P PA RGB RGBX RGBA RGBa CMYK YCbCr HSV I I;16 I;16L I;16B I;16N F LAB"
+    for mode in modes.split():
+        image = Image.new(mode, (40, 20))
+        assert (prepare(image).width, prepare(image).height) == (40, 20)
+    assert np.array_equal(prepare(grey.convert("YCbCr")).pixels, prepare(grey).pixels)
+    with pytest.raises(ImageRejectedError, match=r"int64 of shape \(20, 40\); give uint8"):
+        prepare(np.zeros((20, 40), np.int64))
+
+
 def test_a_pil_image_is_turned_upright_by_its_exif() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
