@@ -1,16 +1,17 @@
 """log p(text | image) of many texts at once: the CTC forward pass over ready-made tables of texts.
 
-`crnn.ctc.log_prob` is the reference; this is some ten times faster where the texts are many and short.
-Shapes: N images, T frames, V classes with the blank at 0, E texts, S longest text, L = 2 S + 1 states.
+`crnn.ctc.log_prob` is the reference; this is some ten times faster where the texts are many and short, and
+classes may have variants, such as a letter's two cases, any of which writes the class (`crnn.folding`).
+Shapes: N images, K variants, T frames, V classes with the blank at 0, E texts, S longest text.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from crnn.ctc import log_prob
+from crnn.charset import BLANK
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -60,12 +61,13 @@ class TextTable:
 
 
 def text_log_probs(
-    log_probs_NTV: npt.NDArray[np.float32], images_E: Indices, texts: TextTable, *, refine: bool = True
+    log_probs_NKTV: npt.NDArray[np.float32], images_E: Indices, texts: TextTable, *, refine: bool = True
 ) -> Floats:
     """log p(text | image) of pairs of an image and a text, summed over all alignments.
 
     Args:
-        log_probs_NTV: Normalised over V.
+        log_probs_NKTV: Normalised over K and V together. The blank is variant 0 of class 0; variants that
+            don't exist are minus infinity.
         images_E: Which of the N images each text is asked of.
         texts: The texts.
         refine: Whether texts below e^-600 have to be exact too; they are given too low otherwise.
@@ -73,7 +75,7 @@ def text_log_probs(
     Returns:
         float64 [E]; minus infinity where the text needs more than T frames.
     """
-    probs_TNV = np.exp(log_probs_NTV.astype(np.float64)).transpose(1, 0, 2).copy()
+    probs_TKNV = np.exp(log_probs_NKTV.astype(np.float64)).transpose(2, 1, 0, 3).copy()
     result = np.empty(len(images_E))
     order = np.argsort(texts.lengths_E, kind="stable")
     start = 0
@@ -83,54 +85,86 @@ def text_log_probs(
         rows = order[start:stop]
         while len(rows) > 1 and len(rows) * (2 * int(texts.lengths_E[rows[-1]]) + 1) > 2 * _CELLS:
             rows = rows[: len(rows) // 2]
-        result[rows] = _forward(probs_TNV, images_E[rows], texts.take(rows))
+        result[rows] = _forward(probs_TKNV, images_E[rows], texts.take(rows))
         start += len(rows)
     # What underflows on the way adds up to less than e^-700: only results near that can have suffered.
     lost = np.flatnonzero(result < UNSURE) if refine else np.empty(0, np.int64)
     for some in np.array_split(lost, -(-len(lost) // _REFINED)) if len(lost) else ():
-        result[some] = _by_logarithms(log_probs_NTV, images_E[some], texts.take(some))
+        result[some] = _by_logarithms(log_probs_NKTV, images_E[some], texts.take(some))
     return result
 
 
-def _forward(probs_TNV: Floats, images_E: Indices, texts: TextTable) -> Floats:
+def _states(num_classes: int, images_E: Indices, texts: TextTable) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """Where each character's probability stands in a frame's [N · V]; which equal the one before; [S, E]."""
+    classes_SE = texts.classes_ES.T
+    return classes_SE + images_E * num_classes, classes_SE[1:] == classes_SE[:-1]
+
+
+def _forward(probs_TKNV: Floats, images_E: Indices, texts: TextTable) -> Floats:
     """Products of probabilities, rescaled now and then; too small, or nothing, where they underflow."""
-    frames, _, num_classes = probs_TNV.shape
+    frames, variants, _, num_classes = probs_TKNV.shape
     count, longest = texts.classes_ES.shape
-    states_LE = np.zeros((2 * longest + 1, count), np.int64)
-    states_LE[1::2] = texts.classes_ES.T
-    # From a character straight to the next one, without a blank, unless they are equal.
-    skips = (states_LE[3::2] != states_LE[1:-2:2]).astype(np.float64)
-    where_LE = states_LE + images_E * num_classes
-    alpha = np.zeros((2 * longest + 1, count))
-    alpha[0] = 1.0
-    following, scale = np.empty_like(alpha), np.zeros(count)
+    where_SE, equal = _states(num_classes, images_E, texts)
+    # From a character straight to the next one, without a blank, unless both are the same variant of a class.
+    skips = (~equal).astype(np.float64)
+    flat_TKC = probs_TKNV.reshape(frames, variants, -1)
+    blanks_TE = probs_TKNV[:, 0, :, BLANK][:, images_E]
+    blank, blank_next = np.zeros((2, longest + 1, count))
+    written, written_next = np.zeros((2, variants, longest, count))
+    blank[0] = 1.0
+    scale, gathered = np.zeros(count), np.empty((longest, count))
     for t in range(frames):
-        np.copyto(following, alpha)
-        if t:
-            following[1:] += alpha[:-1]
-            following[3::2] += alpha[1:-2:2] * skips
-        else:
-            following[1:2] = 1.0
-        following *= probs_TNV[t].ravel().take(where_LE)
-        alpha, following = following, alpha
+        blank_next[0] = blank[0]
+        np.add(blank[1:], written[0], out=blank_next[1:])
+        for k in range(variants):
+            if k:
+                blank_next[1:] += written[k]
+            entered = written_next[k]
+            np.add(written[k], blank[:-1], out=entered)
+            np.multiply(written[k, :-1], skips, out=gathered[1:])
+            entered[1:] += gathered[1:]
+            for other in range(variants):
+                if other != k:
+                    entered[1:] += written[other, :-1]
+            entered *= flat_TKC[t, k].take(where_SE, out=gathered, mode="clip")
+        blank_next *= blanks_TE[t]
+        blank, blank_next = blank_next, blank
+        written, written_next = written_next, written
         if t % _RESCALE_EVERY == _RESCALE_EVERY - 1:
-            largest = alpha.max(axis=0)
+            largest = np.maximum(blank.max(axis=0), written.max(axis=(0, 1), initial=0.0))
             largest[largest == 0.0] = 1.0
-            alpha /= largest
+            blank /= largest
+            written /= largest
             scale += np.log(largest)
-    columns, last = np.arange(count), 2 * texts.lengths_E
-    total = alpha[last, columns] + np.where(last > 0, alpha[last - 1, columns], 0.0)
+    columns, last = np.arange(count), texts.lengths_E
+    total = blank[last, columns]
+    if longest:
+        total += np.where(last > 0, written[:, last - 1, columns].sum(axis=0), 0.0)
     with np.errstate(divide="ignore"):
         logs: Floats = np.log(total) + scale
     return logs
 
 
-def _by_logarithms(log_probs_NTV: npt.NDArray[np.float32], images_E: Indices, texts: TextTable) -> Floats:
-    inside = np.arange(texts.classes_ES.shape[1]) < texts.lengths_E[:, None]
-    found = log_prob(
-        torch.from_numpy(log_probs_NTV[images_E]),
-        torch.from_numpy(texts.classes_ES[inside]),
-        torch.from_numpy(texts.lengths_E),
-    )
-    values: Floats = found.double().numpy()
-    return values
+def _by_logarithms(log_probs_NKTV: npt.NDArray[np.float32], images_E: Indices, texts: TextTable) -> Floats:
+    """The same pass in logarithms, in which nothing underflows: slower."""
+    _, variants, _, num_classes = log_probs_NKTV.shape
+    count, longest = texts.classes_ES.shape
+    where_SE, equal = _states(num_classes, images_E, texts)
+    skips = np.where(equal, -np.inf, 0.0)
+    blank, written = np.full((longest + 1, count), -np.inf), np.full((variants, longest, count), -np.inf)
+    blank[0] = 0.0
+    for frame_KNV in log_probs_NKTV.astype(np.float64).transpose(2, 1, 0, 3):
+        flat_KC = frame_KNV.reshape(variants, -1)
+        entered = np.logaddexp(written, blank[:-1])
+        for k, other in product(range(variants), repeat=2):
+            arrived = written[other, :-1] + (skips if k == other else 0.0)
+            entered[k, 1:] = np.logaddexp(entered[k, 1:], arrived)
+        blank[1:] = np.logaddexp(blank[1:], np.logaddexp.reduce(written, axis=0))
+        blank += frame_KNV[0, images_E, BLANK]
+        written = entered + flat_KC[:, where_SE]
+    columns, last = np.arange(count), texts.lengths_E
+    total: Floats = blank[last, columns]
+    if longest:
+        ended = np.logaddexp.reduce(written[:, last - 1, columns], axis=0)
+        total = np.logaddexp(total, np.where(last > 0, ended, -np.inf))
+    return total

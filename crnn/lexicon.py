@@ -2,24 +2,25 @@
 
 Policy. Entries are normalised as the charset says (case, Unicode form) and what is read is the entry in that
 form. Blank entries, repeated ones and those with characters outside the charset are dropped and counted:
-accents are not stripped, since "cafe" and "café" are different words. Of equally likely entries the one that
-stands first wins. Where no entry lies within the asked edit distance of the best path, all are considered.
-Where no entry fits into the image's frames, the text is empty and its confidence 0.
+accents are not stripped, since "cafe" and "café" are different words. Entries longer than any image has
+frames are dropped too. Of equally likely entries the one that stands first wins. Where no entry lies within
+the asked edit distance of the best path, those nearest to it are considered. Where no entry fits into the
+image's frames, the text is empty and its confidence 0.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import inf
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from crnn.charset import BLANK, Charset
 from crnn.decode import Hypothesis, best_path
 from crnn.errors import CRNNError
+from crnn.folding import Folding
 from crnn.forward import UNSURE, Floats, Indices, TextTable, text_log_probs
 from crnn.neighbours import EditNeighbours
 
@@ -28,11 +29,13 @@ _FIRST_LOOK = 16
 _CLOSE = 2.3
 """Entries that could be at least 10 % as likely as the best are scored, so that confidences know of them."""
 _ITEMS = 64
+_LONGEST = 1_000
+"""Characters of an entry at most: images have some 500 frames, and an endless line makes a huge table."""
 _SLACK = 1e-3  # bounds are computed in single precision
 
 
 class LexiconError(CRNNError, ValueError):
-    """A lexicon without one usable entry."""
+    """A lexicon without one usable entry, or one of another charset than what is to be read."""
 
 
 class Lexicon:
@@ -50,6 +53,9 @@ class Lexicon:
         dropped: Counter[str] = Counter()
         found: dict[str, tuple[int, ...]] = {}
         for word in words:
+            if len(word) > _LONGEST:
+                dropped["too_long"] += 1
+                continue
             text, codes = _codes(word.strip(), charset)
             if not text or codes is None:
                 dropped["outside_charset" if text else "blank"] += 1
@@ -75,10 +81,13 @@ class Lexicon:
         return len(self.entries)
 
     def neighbours(self, text: str, distance: int) -> Indices:
-        """Positions of the entries at most `distance` edits from a text, in ascending order."""
+        """Positions of the entries at most `distance` edits from a text, in ascending order; where there are
+        none, of those that are fewest edits from it."""
         if self._index is None:
             self._index = EditNeighbours(self.texts)
-        return self._index.within(tuple(self.charset.encode(text)), distance)
+        codes = tuple(self.charset.encode(text))
+        near = self._index.within(codes, distance)
+        return near if len(near) else self._index.nearest(codes)
 
     def bounds(self, appears_NV: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Upper bounds of log p(entry | image), [N, E]: every character of the entry is in the path.
@@ -101,6 +110,7 @@ class Lexicon:
 
 def decode_with_lexicon(
     log_probs_NTV: Tensor,
+    charset: Charset | Folding,
     lexicons: Lexicon | Sequence[Lexicon],
     *,
     max_distance: int | None = None,
@@ -110,55 +120,82 @@ def decode_with_lexicon(
 
     Args:
         log_probs_NTV: float32, normalised over V, on the CPU.
-        lexicons: One for all images, or one an image; of one charset.
+        charset: Whose classes V are; a folding where the lexicons are of a smaller charset than these.
+        lexicons: One for all images, or one an image; of that charset, or of the one that it is folded onto.
         max_distance: Only entries within so many edits of the best path, as in the paper (3); None considers
-            all entries, which is exact, and slow only where a large list meets an unclear image.
-        n_best: How many entries to give; those after the first are `alternatives`.
+            all entries, which is slow only where a large list meets an unclear image.
+        n_best: How many entries to give, fewer where fewer fit into the frames; those after the first are
+            `alternatives`.
 
     Returns:
-        log_prob is log p(entry | image); confidence is the entry's share of the probability of the whole
-        lexicon, which is its probability of being right if the lexicon holds the truth.
+        log_prob is log p(entry | image), exact; confidence is the entry's share among the entries considered,
+        the probability of being right if one of them is what stands there. Entries that are less than a tenth
+        as likely as the best may be left out of that sum.
+
+    Raises:
+        LexiconError: A lexicon is of another charset.
     """
     count = log_probs_NTV.shape[0]
     each = [lexicons] * count if isinstance(lexicons, Lexicon) else list(lexicons)
-    if not count:
-        return []
-    if count > _ITEMS:
-        # The bounds of all entries for all images would not fit into memory.
-        return [
-            hypothesis
-            for start in range(0, count, _ITEMS)
-            for hypothesis in decode_with_lexicon(
-                log_probs_NTV[start : start + _ITEMS],
-                lexicons if isinstance(lexicons, Lexicon) else each[start : start + _ITEMS],
-                max_distance=max_distance,
-                n_best=n_best,
+    _check(charset.onto if isinstance(charset, Folding) else charset, each)
+    # The bounds of all entries for all images would not fit into memory.
+    return [
+        hypothesis
+        for start in range(0, count, _ITEMS)
+        for hypothesis in _decode(
+            log_probs_NTV[start : start + _ITEMS],
+            charset,
+            each[start : start + _ITEMS],
+            max_distance,
+            n_best,
+        )
+    ]
+
+
+def _check(charset: Charset, lexicons: Iterable[Lexicon]) -> None:
+    for lexicon in lexicons:
+        if lexicon.charset is not charset and lexicon.charset != charset:
+            raise LexiconError(
+                f"The lexicon is of a charset of {len(lexicon.charset.characters)} characters "
+                f"({lexicon.charset.fingerprint}), what is to be read of another one of "
+                f"{len(charset.characters)} ({charset.fingerprint}). Make the lexicon with the recogniser's "
+                "charset, or fold the recogniser's onto the lexicon's."
             )
-        ]
-    log_probs = log_probs_NTV.numpy()
-    appears_NV = _log_appears(log_probs)
+
+
+def _decode(
+    log_probs_NTV: Tensor,
+    charset: Charset | Folding,
+    each: list[Lexicon],
+    max_distance: int | None,
+    n_best: int,
+) -> list[Hypothesis]:
+    split_NKTV = charset.split(log_probs_NTV) if isinstance(charset, Folding) else log_probs_NTV[:, None]
+    log_probs_NKTV = split_NKTV.numpy()
+    appears_NV = _log_appears(log_probs_NKTV)
     if max_distance is not None:
-        paths = best_path(log_probs_NTV, each[0].charset)
-        near = [each[i].neighbours(paths[i].text, max_distance) for i in range(count)]
-        rows = [near[i] if len(near[i]) else np.arange(len(each[i])) for i in range(count)]
-        limits = [each[i].bounds_of(appears_NV[i], rows[i]) for i in range(count)]
+        texts = _path_texts(log_probs_NTV, charset)
+        rows = [lexicon.neighbours(text, max_distance) for lexicon, text in zip(each, texts, strict=True)]
+        limits = [
+            lexicon.bounds_of(appears_V, some)
+            for lexicon, appears_V, some in zip(each, appears_NV, rows, strict=True)
+        ]
     else:
         rows = [np.arange(len(lexicon)) for lexicon in each]
-        together = isinstance(lexicons, Lexicon)
         limits = (
             list(each[0].bounds(appears_NV))
-            if together
-            else [each[i].bounds(appears_NV[i : i + 1])[0] for i in range(count)]
+            if all(lexicon is each[0] for lexicon in each)
+            else [lexicon.bounds(appears_NV[i : i + 1])[0] for i, lexicon in enumerate(each)]
         )
-    searches = [_Search(each[i], rows[i], limits[i], n_best) for i in range(count)]
-    size, active = _FIRST_LOOK, list(range(count))
+    searches = [_Search(*parts, n_best) for parts in zip(each, rows, limits, strict=True)]
+    size, active = _FIRST_LOOK, list(range(len(each)))
     while active:
         asked = [searches[i].next_rows(size) for i in active]
         images = np.repeat(active, [len(some) for some in asked])
         tables = [each[i].texts.take(some) for i, some in zip(active, asked, strict=True)]
         # Once every image has fair entries, how hopeless the hopeless ones are doesn't matter.
         refine = any(searches[i].threshold < UNSURE for i in active)
-        scores = text_log_probs(log_probs, images, TextTable.join(tables), refine=refine)
+        scores = text_log_probs(log_probs_NKTV, images, TextTable.join(tables), refine=refine)
         ends = np.cumsum([len(some) for some in asked])[:-1]
         for i, some, part in zip(active, asked, np.split(scores, ends), strict=True):
             searches[i].take(some, part)
@@ -211,6 +248,7 @@ class _Search:
         best, *others = (
             Hypothesis(self.lexicon.entries[row], float(score), min(float(share), 1.0))
             for row, score, share in zip(self._rows[order[: self._n_best]], scores, shares, strict=False)
+            if score > -inf
         )
         return Hypothesis(best.text, best.log_prob, best.confidence, alternatives=tuple(others))
 
@@ -222,27 +260,6 @@ class _Search:
         return rows[np.argsort(-self._limits[rows], kind="stable")]
 
 
-def fold_classes(
-    log_probs_NTV: Tensor, charset: Charset, onto: Charset, normalize: Callable[[str], str]
-) -> Tensor:
-    """Log-probabilities over a smaller charset: what a protocol merges adds up, what it drops becomes blank.
-
-    So a recogniser that tells case apart can be asked for words of a lexicon that doesn't.
-
-    Args:
-        log_probs_NTV: float32 over `charset`.
-        normalize: What the protocol makes of a character: one character of `onto`, or nothing.
-    """
-    targets = [BLANK]
-    for character in charset.characters:
-        normal = normalize(character)
-        targets.append(onto.encode(normal)[0] if normal and not onto.unsupported(normal) else BLANK)
-    probs = log_probs_NTV.exp()
-    folded = probs.new_zeros((*probs.shape[:-1], onto.num_classes))
-    folded.index_add_(-1, torch.tensor(targets), probs)
-    return folded.clamp_min(torch.finfo(torch.float32).tiny).log()
-
-
 @lru_cache(maxsize=1 << 18)
 def _codes(word: str, charset: Charset) -> tuple[str, tuple[int, ...] | None]:
     """The normalised word and its classes, None where it holds a character outside; per-image lexicons of one
@@ -251,10 +268,17 @@ def _codes(word: str, charset: Charset) -> tuple[str, tuple[int, ...] | None]:
     return text, None if charset.unsupported(word) else tuple(charset.encode(word))
 
 
-def _log_appears(log_probs_NTV: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Log-probability of each class to be in a path at all; float32 [N, V]."""
+def _path_texts(log_probs_NTV: Tensor, charset: Charset | Folding) -> list[str]:
+    if isinstance(charset, Folding):
+        return charset.best_texts(log_probs_NTV)
+    return [path.text for path in best_path(log_probs_NTV, charset)]
+
+
+def _log_appears(log_probs_NKTV: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Log-probability of each class to be in a path at all, as any of its variants; float32 [N, V]."""
+    probs_NTV = np.exp(log_probs_NKTV.astype(np.float64)).sum(axis=1)
     with np.errstate(divide="ignore"):
-        absent = np.log1p(-np.minimum(np.exp(log_probs_NTV.astype(np.float64)), 1.0)).sum(axis=1)
+        absent = np.log1p(-np.minimum(probs_NTV, 1.0)).sum(axis=1)
         appears = np.log(-np.expm1(absent))
     limits: npt.NDArray[np.float32] = np.maximum(appears, -1e4).astype(np.float32)
     return limits

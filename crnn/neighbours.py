@@ -31,17 +31,34 @@ class EditNeighbours:
     def within(self, text: tuple[int, ...], distance: int) -> Indices:
         """Rows of the texts at most `distance` edits from `text`, in ascending order."""
         lengths = self._texts.lengths_E
-        first = np.searchsorted(lengths, len(text) - distance, "left")
-        end = np.searchsorted(lengths, len(text) + distance, "right")
+        first = int(np.searchsorted(lengths, len(text) - distance, "left"))
+        end = int(np.searchsorted(lengths, len(text) + distance, "right"))
+        rows = first + np.flatnonzero(self._least(text, first, end) <= distance)
+        close = _distances(text, self._texts, rows) <= distance
+        return np.sort(self._order[rows[close]])
+
+    def nearest(self, text: tuple[int, ...]) -> Indices:
+        """Rows of the texts that are fewest edits from `text`, in ascending order."""
+        lengths = self._texts.lengths_E
+        least = np.maximum(self._least(text, 0, len(lengths)), np.abs(lengths - len(text)))
+        rows, distances, best = np.empty(0, np.int64), np.empty(0, np.int64), int(least.max(initial=0)) + 1
+        for distance in np.unique(least):
+            if distance > best:
+                break  # what is left is farther
+            some = np.flatnonzero(least == distance)
+            rows, distances = np.append(rows, some), np.append(distances, _distances(text, self._texts, some))
+            best = int(distances.min())
+        return np.sort(self._order[rows[distances == best]])
+
+    def _least(self, text: tuple[int, ...], first: int, end: int) -> Indices:
+        """A lower bound of the distance of each text in a range."""
         # An edit takes at most one character out of the bag of a text's characters and puts at most one in.
         own = _signature(text)
         theirs = self._signatures[:, first:end]
         extra = np.bitwise_count(theirs & ~own[:, None]).sum(axis=0)
         missing = np.bitwise_count(own[:, None] & ~theirs).sum(axis=0)
-        near = (extra <= distance) & (missing <= distance)
-        rows = first + np.flatnonzero(near)
-        close = _distances(text, self._texts, rows) <= distance
-        return np.sort(self._order[rows[close]])
+        least: Indices = np.maximum(extra, missing).astype(np.int64)
+        return least
 
 
 def _signature(text: tuple[int, ...]) -> Words:
@@ -76,7 +93,7 @@ def _distances(text: tuple[int, ...], texts: TextTable, rows: Indices) -> Indice
     if not text or not len(rows):
         return lengths
     if len(text) > _WORD:
-        return np.array([_distance(text, texts.classes_ES[r, : texts.lengths_E[r]]) for r in rows])
+        return _distances_of_long(text, texts.take(rows))
     where = np.zeros(int(max(texts.classes_ES.max(initial=0), *text)) + 1, np.uint64)
     for i, c in enumerate(text):
         where[c] |= _ONE << np.uint64(i)
@@ -101,13 +118,15 @@ def _distances(text: tuple[int, ...], texts: TextTable, rows: Indices) -> Indice
     return distances
 
 
-def _distance(a: tuple[int, ...], b: Indices) -> int:
-    """One distance row by row, for texts longer than a machine word."""
-    row = np.arange(len(b) + 1)
-    offsets = np.arange(len(b) + 1)
-    for c in a:
-        best = np.minimum(row[1:] + 1, row[:-1] + (b != c))
-        best = np.concatenate([row[:1] + 1, best])
+def _distances_of_long(text: tuple[int, ...], texts: TextTable) -> Indices:
+    """The same row by row of the table of distances, for a text longer than a machine word."""
+    classes, lengths = texts.classes_ES, texts.lengths_E
+    offsets = np.arange(classes.shape[1] + 1)
+    row = np.tile(offsets, (len(classes), 1))
+    for c in text:
+        best = np.minimum(row[:, 1:] + 1, row[:, :-1] + (classes != c))
+        best = np.concatenate([row[:, :1] + 1, best], axis=1)
         # Insertions run along the row: a running minimum of best - offset.
-        row = np.minimum.accumulate(best - offsets) + offsets
-    return int(row[-1])
+        row = np.minimum.accumulate(best - offsets, axis=1) + offsets
+    found: Indices = row[np.arange(len(classes)), lengths]
+    return found

@@ -164,7 +164,7 @@ class Recognizer:
             return self.best_texts(log_probs_NTV, spans=spans)
         charset, log_probs_NTV = self.bundle.charset, log_probs_NTV.cpu()
         if lexicon is not None:
-            found = decode_with_lexicon(log_probs_NTV, lexicon, n_best=n_best)
+            found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
             width = max(_BEAM, n_best)
             found = [
@@ -218,10 +218,10 @@ def _encoded(image: ImageLike) -> bytes:
     if isinstance(image, str | Path):
         return Path(image).read_bytes()
     if isinstance(image, np.ndarray):
+        kind = f"{image.dtype} of shape {image.shape}"
         try:
             image = Image.fromarray(np.ascontiguousarray(image))
         except TypeError:
-            kind = f"{image.dtype} of shape {image.shape}"
             raise ImageRejectedError("not_an_image", f"{kind}; give uint8 [H, W] or [H, W, 3]") from None
     image = upright(image)  # a re-encoded image loses its EXIF
     if image.mode not in _LOSSLESS:

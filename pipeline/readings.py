@@ -10,7 +10,8 @@ from torch import Tensor
 
 from crnn.batching import plan_packs, stack
 from crnn.errors import ImageRejectedError
-from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon, fold_classes
+from crnn.folding import Folding
+from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon
 from crnn.metrics import PROTOCOLS, Protocol
 from crnn.precision import Precision
 from crnn.preprocess import GreyImage
@@ -181,7 +182,9 @@ class Reader:
 
     def __init__(self, recognizer: Recognizer, protocol: Protocol, lexicons: Mapping[str, str]) -> None:
         self._recognizer, self._protocol = recognizer, protocol
-        self._charset = asked_charset(protocol, recognizer.bundle.charset)
+        own = recognizer.bundle.charset
+        self._charset = asked_charset(protocol, own)
+        self._classes = own if own == self._charset else Folding(own, self._charset, protocol.normalize)
         self._lexicons = {name: self._lexicon(read_words(uri)) for name, uri in lexicons.items()}
 
     def read(self, task: ShardTask, model: int = 0) -> pa.Table:
@@ -238,20 +241,19 @@ class Reader:
         found: list[list[tuple[str, str]]] = [[] for _ in words]
         if not own and not self._lexicons:
             return found
-        charset = self._recognizer.bundle.charset
-        if charset.characters != self._charset.characters:
-            log_probs_NTV = fold_classes(log_probs_NTV, charset, self._charset, self._protocol.normalize)
         for name, (first, end) in own.items():
             lexicons = [self._lexicon(some[first:end]) if some else None for some in words]
             usable = [i for i, lexicon in enumerate(lexicons) if lexicon is not None]
             chosen = [lexicon for lexicon in lexicons if lexicon is not None]
-            for i, hypothesis in zip(usable, decode_with_lexicon(log_probs_NTV[usable], chosen), strict=True):
+            for i, hypothesis in zip(
+                usable, decode_with_lexicon(log_probs_NTV[usable], self._classes, chosen), strict=True
+            ):
                 found[i].append((name, hypothesis.text))
         for name, lexicon in self._lexicons.items():
             if lexicon is None:
                 continue
             distance = PAPERS_DISTANCE if len(lexicon) > LARGE_LEXICON else None
-            read = decode_with_lexicon(log_probs_NTV, lexicon, max_distance=distance)
+            read = decode_with_lexicon(log_probs_NTV, self._classes, lexicon, max_distance=distance)
             for entries, hypothesis in zip(found, read, strict=True):
                 entries.append((name, hypothesis.text))
         return found

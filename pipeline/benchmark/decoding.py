@@ -19,6 +19,8 @@ LARGE, SMALL = 50_000, 50
 _WORDS = 512
 _PACK_STEP = 4  # slow ways are measured on every fourth pack
 _BEAM_WORDS = 16
+_STRANGERS, _STRANGE_LENGTH = 32, 14
+"""Texts that no lexicon holds anything like, and their characters: codes and serial numbers."""
 _STAGE, _UNIT = "decode", "words/s"
 
 
@@ -47,6 +49,12 @@ def own_lexicons(packs: Sequence[Pack], words: Sequence[str], size: int = SMALL)
     ]
 
 
+def strange_texts(count: int) -> list[str]:
+    """Random characters: no word of a language is near."""
+    generator = np.random.default_rng(2)
+    return ["".join(generator.choice(list(ALNUM36.characters), _STRANGE_LENGTH)) for _ in range(count)]
+
+
 def decoding(setting: Setting) -> Iterator[Row]:
     """Best path, beams and lexicons, on posteriors that are peaked as a trained network's.
 
@@ -56,6 +64,7 @@ def decoding(setting: Setting) -> Iterator[Row]:
     generator = np.random.default_rng(0)
     packs = peaked_posteriors([words[i] for i in generator.integers(0, len(words), _WORDS)], ALNUM36, seed=0)
     small, large = own_lexicons(packs, words), Lexicon(words, ALNUM36)
+    strange = peaked_posteriors(strange_texts(_STRANGERS), ALNUM36, seed=1)
 
     def over_packs(decode: Callable[[int], object], step: int = 1) -> int:
         chosen = range(0, len(packs), step)
@@ -64,7 +73,12 @@ def decoding(setting: Setting) -> Iterator[Row]:
         return sum(len(packs[i].words) for i in chosen)
 
     def with_large(distance: int | None, i: int) -> object:
-        return decode_with_lexicon(packs[i].log_probs_NTV, large, max_distance=distance)
+        return decode_with_lexicon(packs[i].log_probs_NTV, ALNUM36, large, max_distance=distance)
+
+    def with_nothing_near() -> int:
+        for pack in strange:
+            decode_with_lexicon(pack.log_probs_NTV, ALNUM36, large, max_distance=PAPERS_DISTANCE)
+        return _STRANGERS
 
     size = sum(pack.log_probs_NTV.nbytes for pack in packs) / _WORDS
     bytes_per_second = memory_bytes_per_second(setting)
@@ -82,7 +96,9 @@ def decoding(setting: Setting) -> Iterator[Row]:
         yield best
         quick: dict[str, Callable[[int], object]] = {
             "best path with spans": lambda i: best_path(packs[i].log_probs_NTV, ALNUM36, spans=True),
-            f"{SMALL}-word lexicons": lambda i: decode_with_lexicon(packs[i].log_probs_NTV, small[i]),
+            f"{SMALL}-word lexicons": lambda i: decode_with_lexicon(
+                packs[i].log_probs_NTV, ALNUM36, small[i]
+            ),
         }
         for name, decode in quick.items():
             yield measure(name, partial(over_packs, decode), best.value)
@@ -91,6 +107,7 @@ def decoding(setting: Setting) -> Iterator[Row]:
             decode = partial(with_large, distance)
             full = f"{LARGE:,}-word lexicon {name}"
             yield measure(full, partial(over_packs, decode, _PACK_STEP), best.value)
+        yield measure(f"{LARGE:,}-word lexicon as in the paper, no entry near", with_nothing_near, best.value)
         n_gram = CharacterModel(words, ALNUM36)
         searches: dict[str, Callable[..., object]] = {
             "beam 4": partial(prefix_beam_search, beam_width=4),

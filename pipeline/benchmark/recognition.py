@@ -77,7 +77,7 @@ def recognition(setting: Setting) -> Iterator[Row]:
 
     def read_with_lexicons(recognizer: Recognizer) -> int:
         for pack, own in zip(packs, lexicons, strict=True):
-            decode_with_lexicon(pack.log_probs_NTV, own)
+            decode_with_lexicon(pack.log_probs_NTV, ALNUM36, own)
         return _read(recognizer, lines)
 
     for network in setting.networks:

@@ -27,6 +27,13 @@ def test_neighbours_are_those_of_brute_force(
     assert found.tolist() == brute_force(table, text, distance)
 
 
+@settings(deadline=None, max_examples=200)
+@given(st.lists(texts, min_size=1, max_size=40), st.one_of(texts, st.lists(st.integers(1, 9)).map(tuple)))
+def test_the_nearest_are_those_of_brute_force(table: list[tuple[int, ...]], text: tuple[int, ...]) -> None:
+    least = next(distance for distance in range(1000) if brute_force(table, text, distance))
+    assert EditNeighbours(TextTable.of(table)).nearest(text).tolist() == brute_force(table, text, least)
+
+
 def test_two_thousand_random_cases_equal_brute_force_at_every_distance() -> None:
     generator = np.random.default_rng(0)
     for case in range(20):
@@ -49,6 +56,7 @@ def test_texts_longer_than_a_machine_word_are_neighbours_too() -> None:
     index = EditNeighbours(TextTable.of(table))
     for distance in range(5):
         assert index.within(long, distance).tolist() == brute_force(table, long, distance)
+    assert index.nearest((*long, 5, 5)).tolist() == brute_force(table, (*long, 5, 5), 2) == [0, 4]
 
 
 def test_an_empty_text_has_the_short_entries_as_neighbours() -> None:

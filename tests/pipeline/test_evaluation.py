@@ -119,7 +119,7 @@ def test_each_lexicon_is_decoded_in_the_protocols_form(cluster: None, bundle: Pa
     row = next(row for row in part.readings.to_pylist() if row["text"] == "four")
     pixels = recognizer.prepare(picture("four", row["width"])).pixels
     log_probs_NTV = recognizer.log_probs(pixels[None, None])
-    (expected,) = decode_with_lexicon(log_probs_NTV, Lexicon(["four", "five"], ALNUM36))
+    (expected,) = decode_with_lexicon(log_probs_NTV, ALNUM36, Lexicon(["four", "five"], ALNUM36))
     assert found["four"]["given"] == expected.text
 
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from crnn.charset import ALNUM36
-from pipeline.benchmark.decoding import LARGE, common_words, decoding, own_lexicons
+from crnn.metrics import edit_distance
+from pipeline.benchmark.decoding import LARGE, common_words, decoding, own_lexicons, strange_texts
 from pipeline.benchmark.measure import Setting
 from pipeline.benchmark.posteriors import peaked_posteriors
+from pipeline.lexicons import PAPERS_DISTANCE
 
 
 def test_there_are_as_many_common_words_as_the_papers_lexicon_has() -> None:
@@ -25,6 +27,11 @@ def test_each_image_has_a_small_lexicon_that_holds_its_word() -> None:
             assert 15 <= len(lexicon) <= 20
 
 
+def test_no_word_is_near_the_strange_texts() -> None:
+    words = common_words(1000)
+    assert min(edit_distance(text, word) for text in strange_texts(8) for word in words) > PAPERS_DISTANCE
+
+
 def test_every_way_of_decoding_is_measured_against_the_best_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"LARGE": 3000, "_WORDS": 40, "_BEAM_WORDS": 2}.items():
         monkeypatch.setattr(f"pipeline.benchmark.decoding.{name}", value)
@@ -37,6 +44,7 @@ def test_every_way_of_decoding_is_measured_against_the_best_path(monkeypatch: py
         "50-word lexicons",
         "3,000-word lexicon as in the paper",
         "3,000-word lexicon exact",
+        "3,000-word lexicon as in the paper, no entry near",
         "beam 4",
         "beam 16",
         "beam 16 with n-gram",
