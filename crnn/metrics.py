@@ -139,10 +139,17 @@ class Protocol:
         """The form in which truths, predictions and lexicon entries are compared."""
         if self.characters is None:
             return unicodedata.normalize("NFC", text)
+        return "".join(c for c in self._composed(text) if c in self.characters)
+
+    def loses_letters(self, text: str) -> bool:
+        """Whether letters or digits are dropped from a text, which then may be another word: café, caf."""
+        if self.characters is None:
+            return False
+        return any(c.isalnum() and c not in self.characters for c in self._composed(text))
+
+    def _composed(self, text: str) -> str:
         text = unicodedata.normalize("NFKC", text)
-        if self.fold_case:
-            text = unicodedata.normalize("NFKC", text.lower())
-        return "".join(c for c in text if c in self.characters)
+        return unicodedata.normalize("NFKC", text.lower()) if self.fold_case else text
 
 
 PROTOCOLS = {

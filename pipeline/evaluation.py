@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +27,7 @@ from pipeline.storage import absolute
 EMPTY_TRUTH = "empty_truth"
 FILTERED = "filtered"
 _RESAMPLES = 10_000
+_NORMAL = 1.959964  # standard deviations of the normal distribution's middle 95 %
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +46,12 @@ class SetReport:
     counts: Counts
     """Without a lexicon."""
     lexicons: Mapping[str, Counts]
-    """With each lexicon that the set has or that was given; of the images that have it."""
+    """With each lexicon that the set has or that was given; of the images that have it. Those that could not
+    be read, or whose own lexicon holds no entry that can be asked, count as read wrong."""
+    dropped: Mapping[str, Mapping[str, int]]
+    """Entries of the images' own lexicons that were left out or altered, by lexicon and reason."""
     interval: tuple[float, float]
-    """Bootstrap 95 % interval of the word accuracy without a lexicon."""
+    """95 % interval of the word accuracy without a lexicon; see `accuracy_interval`."""
     images_per_second: float
     """Of one reader, decoding and reading together, lexicons left out."""
     readings: pa.Table
@@ -66,7 +72,7 @@ class EvaluationReport:
     filter: Filter
     sets: tuple[SetReport, ...] = field(default_factory=tuple)
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Entries of each lexicon for all images that could not be asked, by reason."""
+    """Entries of each lexicon for all images that were left out or altered, by reason."""
 
     @property
     def counts(self) -> Counts:
@@ -216,6 +222,7 @@ def score(
         rejected=dict(Counter(reason for reason, counts in reasons if reason and counts)),
         counts=counts,
         lexicons=_lexicon_counts(readings.filter(readings["counts"])),
+        dropped=_dropped_of_own(readings["lexicon_notes"].to_pylist()),
         interval=accuracy_interval(counts),
         images_per_second=readings.num_rows / seconds if seconds else 0.0,
         readings=readings,
@@ -225,7 +232,7 @@ def score(
 def _dropped(uri: str, protocol: Protocol, bundle: Path) -> Mapping[str, int]:
     charset = asked_charset(protocol, Bundle.load(bundle).charset)
     try:
-        return asked_lexicon(read_words(uri), protocol, charset).dropped
+        return asked_lexicon(read_words(uri), protocol, charset)[1]
     except LexiconError as error:
         raise ConfigError(
             f"The lexicon {uri} is of no use under protocol {protocol.name}: {error}"
@@ -241,13 +248,25 @@ def _lexicon_counts(counted: pa.Table) -> dict[str, Counts]:
     return found
 
 
+def _dropped_of_own(notes: list[list[dict[str, Any]] | None]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for note in chain.from_iterable(some or () for some in notes):
+        found.setdefault(note["lexicon"], Counter())[note["reason"]] += note["entries"]
+    return found
+
+
 def accuracy_interval(counts: Counts, seed: int = 0) -> tuple[float, float]:
     """Bootstrap 95 % interval of the word accuracy: percentiles over 10,000 resamples of the words.
 
     Resampling words that are right or wrong is drawing from a binomial distribution: no words are needed.
+    Where all words are right, or none is, every resample is the same and says nothing: there it is Wilson's
+    interval (1927).
     """
     if not counts.words:
         return (0.0, 1.0)
+    if counts.correct in (0, counts.words):
+        beyond = _NORMAL**2 / (counts.words + _NORMAL**2)
+        return (0.0, beyond) if not counts.correct else (1.0 - beyond, 1.0)
     drawn = np.random.default_rng(seed).binomial(counts.words, counts.word_accuracy, _RESAMPLES)
     low, high = np.percentile(drawn / counts.words, [2.5, 97.5])
     return float(low), float(high)

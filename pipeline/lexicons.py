@@ -1,6 +1,7 @@
-"""Lexicons for all images of an evaluation: text files, asked in the form of a protocol."""
+"""The lexicons of an evaluation: text files and the images' own, asked in the form of a protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from crnn.charset import Charset
 from crnn.lexicon import Lexicon
@@ -11,6 +12,10 @@ from pipeline.storage import read_bytes
 LARGE_LEXICON = 2_000
 """Entries from which on a lexicon is searched as in the paper: among those near the best path."""
 PAPERS_DISTANCE = 3
+ALTERED = "altered"
+"""Entries that lose letters under the protocol: asked without them, as truths are compared without them."""
+UNUSABLE = "image_without_usable_entry"
+"""Images of whose own lexicon no entry can be asked."""
 
 
 def read_words(uri: str) -> tuple[str, ...]:
@@ -34,10 +39,22 @@ def asked_charset(protocol: Protocol, own: Charset) -> Charset:
     return Charset(characters=protocol.characters, fold_case=protocol.fold_case)
 
 
-def asked_lexicon(words: Iterable[str], protocol: Protocol, charset: Charset) -> Lexicon:
-    """A lexicon in a protocol's form.
+def asked_lexicon(
+    words: Iterable[str], protocol: Protocol, charset: Charset
+) -> tuple[Lexicon, Mapping[str, int]]:
+    """A lexicon in a protocol's form, and how many of its entries were left out or altered, by reason.
 
     Raises:
         LexiconError: Not one of the words can be asked.
     """
-    return Lexicon(map(protocol.normalize, words), charset)
+    asked = [_asked(word, protocol) for word in words]
+    lexicon = Lexicon((text for text, _ in asked), charset)
+    altered = sum(lost for _, lost in asked)
+    return lexicon, {**lexicon.dropped, ALTERED: altered} if altered else lexicon.dropped
+
+
+@lru_cache(maxsize=1 << 18)
+def _asked(word: str, protocol: Protocol) -> tuple[str, bool]:
+    """The word as it is asked, and whether it lost letters; the images of a set share most of their words."""
+    text = protocol.normalize(word)
+    return text, bool(text) and protocol.loses_letters(word)

@@ -1,7 +1,7 @@
 """What recognisers read from data sets: one row an image and model, made on Ray, shard by shard."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,14 @@ from crnn.metrics import PROTOCOLS, Protocol
 from crnn.precision import Precision
 from crnn.preprocess import GreyImage
 from crnn.recognizer import Recognizer
-from pipeline.lexicons import LARGE_LEXICON, PAPERS_DISTANCE, asked_charset, asked_lexicon, read_words
+from pipeline.lexicons import (
+    LARGE_LEXICON,
+    PAPERS_DISTANCE,
+    UNUSABLE,
+    asked_charset,
+    asked_lexicon,
+    read_words,
+)
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.registry import resolve_model
 from pipeline.shards import read_shard
@@ -38,12 +45,18 @@ READING_SCHEMA = pa.schema(
         ("log_prob", pa.float32()),
         ("confidence", pa.float32()),
         ("lexicon_predictions", pa.map_(pa.string(), pa.string())),
+        (
+            "lexicon_notes",
+            pa.list_(pa.struct([("lexicon", pa.string()), ("reason", pa.string()), ("entries", pa.int32())])),
+        ),
         ("seconds", pa.float64()),
     ]
 )
 """model: its place in the plan. shard, row: where the image is in the data set. reason, detail: why it could
-not be read; what was read is null there. lexicon_predictions: the entry found, by the lexicon's name, in the
-protocol's form. seconds: the image's share of its reader's time, lexicons left out."""
+not be read; what was read is null there. lexicon_predictions: the entry found, in the protocol's form, by the
+name of each lexicon that the image has; empty where the image could not be read or no entry be asked.
+lexicon_notes: entries of the image's own lexicons that were left out or altered, by reason. seconds: the
+image's share of its reader's time, lexicons left out."""
 
 _CHUNK = 512
 
@@ -185,7 +198,7 @@ class Reader:
         own = recognizer.bundle.charset
         self._charset = asked_charset(protocol, own)
         self._classes = own if own == self._charset else Folding(own, self._charset, protocol.normalize)
-        self._lexicons = {name: self._lexicon(read_words(uri)) for name, uri in lexicons.items()}
+        self._lexicons = {name: self._lexicon(read_words(uri))[0] for name, uri in lexicons.items()}
 
     def read(self, task: ShardTask, model: int = 0) -> pa.Table:
         """Reads one shard; every row of it becomes a row of READING_SCHEMA."""
@@ -203,6 +216,8 @@ class Reader:
         began = time.perf_counter()
         kept = [name for name in chunk.column_names if name not in ("image", "lexicon")]
         rows: list[dict[str, Any]] = chunk.select(kept).to_pylist()
+        for row in rows:
+            row |= {"lexicon_predictions": dict.fromkeys(self._lexicons, ""), "lexicon_notes": []}
         lines: list[GreyImage] = []
         readable: list[int] = []
         for i, image in enumerate(chunk["image"].to_pylist()):
@@ -212,54 +227,68 @@ class Reader:
                 rows[i] |= {"reason": error.reason, "detail": error.detail}
             else:
                 readable.append(i)
-        words = chunk["lexicon"].to_pylist() if own else [None] * len(rows)
-        aside = 0.0
+        paused = time.perf_counter()
+        lexicons = self._own_lexicons(chunk["lexicon"].to_pylist(), own, rows) if own else {}
+        aside = time.perf_counter() - paused
         for members in plan_packs([line.shape[1] for line in lines], self._recognizer.max_columns):
             log_probs_NTV = self._recognizer.log_probs(stack(lines[i] for i in members))
             hypotheses = self._recognizer.best_texts(log_probs_NTV)
             paused = time.perf_counter()
             numbers = [readable[i] for i in members]
-            found = self._with_lexicons(log_probs_NTV, [words[i] for i in numbers], own)
+            mine = {name: [each[i] for i in numbers] for name, each in lexicons.items()}
+            self._ask(log_probs_NTV, mine, [rows[i]["lexicon_predictions"] for i in numbers])
             aside += time.perf_counter() - paused
-            for i, hypothesis, entries in zip(numbers, hypotheses, found, strict=True):
+            for i, hypothesis in zip(numbers, hypotheses, strict=True):
                 rows[i] |= {
                     "prediction": hypothesis.text,
                     "log_prob": hypothesis.log_prob,
                     "confidence": hypothesis.confidence,
-                    "lexicon_predictions": entries,
                 }
         seconds = (time.perf_counter() - began - aside) / max(len(rows), 1)
-        return [row | {"seconds": seconds} for row in rows]
+        return [
+            row | {"seconds": seconds, "lexicon_predictions": list(row["lexicon_predictions"].items())}
+            for row in rows
+        ]
 
-    def _with_lexicons(
+    def _own_lexicons(
         self,
-        log_probs_NTV: Tensor,
         words: list[list[str] | None],
         own: Mapping[str, tuple[int, int | None]],
-    ) -> list[list[tuple[str, str]]]:
-        """The entry that each image holds by each lexicon's name; an image without a lexicon has none."""
-        found: list[list[tuple[str, str]]] = [[] for _ in words]
-        if not own and not self._lexicons:
-            return found
+        rows: list[dict[str, Any]],
+    ) -> dict[str, list[Lexicon | None]]:
+        """Each image's lexicons by their names; the rows note which they have, and what can't be asked."""
+        found: dict[str, list[Lexicon | None]] = {name: [] for name in own}
         for name, (first, end) in own.items():
-            lexicons = [self._lexicon(some[first:end]) if some else None for some in words]
+            for row, some in zip(rows, words, strict=True):
+                lexicon, notes = self._lexicon(some[first:end]) if some and some[first:end] else (None, {})
+                found[name].append(lexicon)
+                row["lexicon_predictions"] |= {name: ""} if lexicon or notes else {}
+                row["lexicon_notes"] += [
+                    {"lexicon": name, "reason": reason, "entries": entries}
+                    for reason, entries in notes.items()
+                ]
+        return found
+
+    def _ask(
+        self, log_probs_NTV: Tensor, own: Mapping[str, list[Lexicon | None]], found: list[dict[str, str]]
+    ) -> None:
+        """Notes for each image the entry that it holds by each lexicon's name."""
+        for name, lexicons in own.items():
             usable = [i for i, lexicon in enumerate(lexicons) if lexicon is not None]
             chosen = [lexicon for lexicon in lexicons if lexicon is not None]
-            for i, hypothesis in zip(
-                usable, decode_with_lexicon(log_probs_NTV[usable], self._classes, chosen), strict=True
-            ):
-                found[i].append((name, hypothesis.text))
+            read = decode_with_lexicon(log_probs_NTV[usable], self._classes, chosen)
+            for i, hypothesis in zip(usable, read, strict=True):
+                found[i][name] = hypothesis.text
         for name, lexicon in self._lexicons.items():
             if lexicon is None:
                 continue
             distance = PAPERS_DISTANCE if len(lexicon) > LARGE_LEXICON else None
             read = decode_with_lexicon(log_probs_NTV, self._classes, lexicon, max_distance=distance)
             for entries, hypothesis in zip(found, read, strict=True):
-                entries.append((name, hypothesis.text))
-        return found
+                entries[name] = hypothesis.text
 
-    def _lexicon(self, words: tuple[str, ...] | list[str]) -> Lexicon | None:
+    def _lexicon(self, words: Sequence[str]) -> tuple[Lexicon | None, Mapping[str, int]]:
         try:
             return asked_lexicon(words, self._protocol, self._charset)
         except LexiconError:
-            return None
+            return None, {UNUSABLE: 1}

@@ -6,6 +6,7 @@ from typing import Any
 from crnn.metrics import Counts
 from pipeline.breakdown import by_length, by_source, by_width, characters, trust
 from pipeline.evaluation import EvaluationReport, SetReport, accuracy_interval
+from pipeline.lexicons import ALTERED, UNUSABLE
 from pipeline.protocols import PAPER_TABLE
 
 HEADERS = (
@@ -28,6 +29,10 @@ TRUST_HEADERS = (
     "no review at 99 %",
     "confidence for 99 %",
 )
+_LEXICON_NOTES = {
+    ALTERED: "altered, since they hold letters that the protocol drops",
+    UNUSABLE: "images without one that can be asked, counted as wrong",
+}
 GROUP_HEADERS = ("group", "images", "accuracy %", "CER %")
 Rows = list[tuple[Any, ...]]
 
@@ -62,9 +67,14 @@ def notes(report: EvaluationReport) -> list[str]:
         told = [f"{n:,} {reason}" for reason, n in part.excluded.items()]
         told += [f"{n:,} unreadable ({reason}), counted as wrong" for reason, n in part.rejected.items()]
         lines += [f"{part.name}: {'; '.join(told)}."] if told else []
-    for name, dropped in report.dropped.items():
-        told = [f"{n:,} {reason}" for reason, n in dropped.items()]
-        lines += [f"Lexicon {name}: entries left out: {', '.join(told)}."] if told else []
+    lexicons = [(f"Lexicon {name}", dropped) for name, dropped in report.dropped.items()]
+    for part in report.sets:
+        lexicons += [(f"{part.name}, lexicons {name}", dropped) for name, dropped in part.dropped.items()]
+    for name, dropped in lexicons:
+        told = [
+            f"{n:,} {_LEXICON_NOTES.get(reason, f'left out ({reason})')}" for reason, n in dropped.items()
+        ]
+        lines += [f"{name}: entries: {', '.join(told)}."] if told else []
     if paper_rows(report)[1]:
         lines.append("The papers' figures are of the field's test sets: compare them with those sets only.")
     return lines

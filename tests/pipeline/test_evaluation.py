@@ -15,6 +15,7 @@ from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.errors import ConfigError, ManifestError
 from pipeline.evaluation import EMPTY_TRUTH, FILTERED, accuracy_interval, evaluate, score
+from pipeline.lexicons import UNUSABLE
 from pipeline.manifest import Manifest
 from pipeline.protocols import FILTERS
 from pipeline.readings import READING_SCHEMA
@@ -109,12 +110,15 @@ def test_each_lexicon_is_decoded_in_the_protocols_form(cluster: None, bundle: Pa
     assert report.dropped == {"given": {"blank": 2, "duplicate": 1}}
     (part,) = report.sets
     found = {row["text"]: dict(row["lexicon_predictions"] or ()) for row in part.readings.to_pylist()}
-    assert found["two"] == {}  # could not be read
+    assert found["two"] == {"one": "", "rest": "", "given": ""}  # could not be read
     assert found["One"]["one"] == "one"  # of one word, that word
     assert found["One"]["rest"] in ("zebra", "other", "words")
     assert found["four"]["given"] in ("four", "five")
-    assert "one" not in found["..."]  # nothing is left of its only entry
-    assert part.lexicons["one"].correct == part.lexicons["one"].words == 2
+    assert found["..."]["one"] == ""  # nothing is left of its only entry
+    # The image that could not be read counts with every lexicon, as it does without one.
+    assert {name: counts.words for name, counts in part.lexicons.items()} == dict.fromkeys(found["two"], 3)
+    assert part.lexicons["one"].correct == 2
+    assert part.dropped == {"one": {UNUSABLE: 1}, "rest": {"blank": 4}}
     recognizer = Recognizer.load(bundle)
     row = next(row for row in part.readings.to_pylist() if row["text"] == "four")
     pixels = recognizer.prepare(picture("four", row["width"])).pixels
@@ -164,6 +168,12 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         inside += low <= 0.8 <= high
     assert 180 <= inside <= 200
     assert accuracy_interval(Counts()) == (0.0, 1.0)
+
+
+def test_ten_words_of_ten_are_not_certainly_all_words() -> None:
+    # Wilson's interval of 10 of 10 by hand: 1 / (1 + z² / 10).
+    assert accuracy_interval(Counts(words=10, correct=10)) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert accuracy_interval(Counts(words=10)) == pytest.approx((0.0, 0.2775), abs=1e-4)
 
 
 def test_what_can_not_be_evaluated_is_said_before_anything_is_read(bundle: Path, tmp_path: Path) -> None:

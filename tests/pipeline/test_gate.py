@@ -24,6 +24,7 @@ def part(right: list[bool], name: str = "set", fingerprint: str = "f") -> SetRep
         rejected={},
         counts=Counts.over(zip(truth, read, strict=True)),
         lexicons={},
+        dropped={},
         interval=(0.0, 1.0),
         images_per_second=1.0,
         readings=pa.table({"truth": truth, "read": read, "counts": counts}),

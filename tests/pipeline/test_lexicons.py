@@ -23,11 +23,11 @@ def test_a_lexicon_is_a_text_file_of_a_word_a_line(tmp_path: Path) -> None:
 
 
 def test_entries_that_a_protocol_makes_equal_are_one() -> None:
-    words = ["Don't", "DONT", "…", "café"]
+    words = ["Don't", "DONT", "…", "plain"]
     protocol = PROTOCOLS["alnum36"]
-    lexicon = asked_lexicon(words, protocol, asked_charset(protocol, LATIN94))
-    assert lexicon.entries == ("dont", "caf")
-    assert lexicon.dropped == {"duplicate": 1, "blank": 1}
+    lexicon, notes = asked_lexicon(words, protocol, asked_charset(protocol, LATIN94))
+    assert lexicon.entries == ("dont", "plain")
+    assert notes == {"duplicate": 1, "blank": 1}
     with pytest.raises(LexiconError):
         asked_lexicon(["…"], protocol, asked_charset(protocol, LATIN94))
 
@@ -35,5 +35,13 @@ def test_entries_that_a_protocol_makes_equal_are_one() -> None:
 def test_as_it_is_a_lexicon_is_asked_in_the_recognisers_own_charset() -> None:
     protocol = PROTOCOLS["as_is"]
     assert asked_charset(protocol, LATIN94) == LATIN94
-    lexicon = asked_lexicon(["Don't", "café"], protocol, LATIN94)
-    assert (lexicon.entries, lexicon.dropped) == (("Don't",), {"outside_charset": 1})
+    lexicon, notes = asked_lexicon(["Don't", "café"], protocol, LATIN94)
+    assert (lexicon.entries, notes) == (("Don't",), {"outside_charset": 1})
+
+
+def test_entries_that_lose_letters_are_counted_and_those_that_lose_signs_are_not() -> None:
+    protocol = PROTOCOLS["alnum36"]
+    words = ["café", "naïve", "Füße", "caf", "DON'T", "①²", "\u0439"]
+    lexicon, notes = asked_lexicon(words, protocol, asked_charset(protocol, LATIN94))
+    assert lexicon.entries == ("caf", "nave", "fe", "dont", "12")
+    assert notes == {"altered": 3, "duplicate": 1, "blank": 1}

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -22,11 +23,17 @@ from pipeline.report import (
 
 
 def part(name: str) -> SetReport:
-    rows = [
-        {"text": "one", "prediction": "one", "confidence": 0.9, "lexicon_predictions": [("50", "one")]},
+    rows: list[dict[str, Any]] = [
+        {
+            "text": "one",
+            "prediction": "one",
+            "confidence": 0.9,
+            "lexicon_predictions": [("50", "one")],
+            "lexicon_notes": [{"lexicon": "50", "reason": "duplicate", "entries": 2}],
+        },
         {"text": "two", "prediction": "tvo", "confidence": 0.4, "lexicon_predictions": [("50", "two")]},
         {"text": "!!!", "prediction": "", "confidence": 0.4},
-        {"text": "six", "reason": "truncated"},
+        {"text": "six", "reason": "truncated", "lexicon_predictions": [("50", "")]},
     ]
     default = {"source": "s", "width": 60, "height": 20, "seconds": 0.01}
     return score(
@@ -59,7 +66,7 @@ def test_the_table_has_a_row_for_each_set_and_lexicon_and_one_for_all() -> None:
     ]
     assert all(len(row) == len(HEADERS) for row in rows)
     assert rows[0][2:4] == (3, 33.33)
-    assert rows[1][2:4] == (2, 100.0)
+    assert rows[1][2:4] == (3, 66.67)
     assert rows[-1][2] == 6
     assert (rows[0][-1], rows[-1][-1]) == (1, 2)
 
@@ -68,6 +75,7 @@ def test_what_was_left_out_stands_beside_the_table() -> None:
     said = "\n".join(notes(report("svt")))
     assert "1 empty_truth" in said
     assert "1 unreadable (truncated), counted as wrong" in said
+    assert "svt, lexicons 50: entries: 2 left out (duplicate)." in said
     assert "Protocol alnum36" in said
     assert "the field's test sets" in said
     assert "the field's test sets" not in "\n".join(notes(report("mine")))
@@ -85,14 +93,14 @@ def test_the_papers_rows_stand_beside_ours_where_they_have_the_set() -> None:
     headers, rows = paper_rows(report("SVT", "mine"))
     assert headers == ("word accuracy %", "SVT", "SVT 50")
     assert rows[1] == ("CRNN (TPAMI 2017)", 82.7, 97.5)
-    assert rows[-1] == ("crnn 7", 33.3, 100.0)
+    assert rows[-1] == ("crnn 7", 33.3, 66.7)
     assert paper_rows(report("mine")) == ((), [])
 
 
 def test_metrics_are_named_by_set() -> None:
     found = metrics(report("svt"))
     assert found["evaluation/svt/word_accuracy"] == pytest.approx(1 / 3)
-    assert found["evaluation/svt/lexicon_50"] == 1.0
+    assert found["evaluation/svt/lexicon_50"] == pytest.approx(2 / 3)
     assert found["evaluation/svt/images"] == 3
 
 
