@@ -14,7 +14,7 @@ from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline.calibrate import calibrate, with_calibration
 from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.evaluation import EvaluationReport, evaluate_models
-from pipeline.gate import Comparison, Verdict, compare, judge
+from pipeline.gate import Comparison, compare, judge
 from pipeline.manifest import Manifest
 from pipeline.protocols import named_uris
 from pipeline.publish import keep, prepare, track
@@ -110,26 +110,24 @@ def run(config: EvaluateConfig) -> int:
         )
     other = others[0] if others else None
     comparisons = tuple(compare(*pair) for pair in zip(report.sets, other.sets, strict=True)) if other else ()
-    text = tell(report, other, comparisons, details=config.details)
-    print(text)
-    if config.calibrate:
-        _calibrate(report, config.calibrate, config.register_as, tracking_uri)
     verdict = judge(report, other, config.margin) if config.promote else None
+    text = tell(report, other, comparisons, details=config.details)
     if verdict:
-        _decide(config, report, verdict, tracking_uri)
-    published = prepare(report, text, other, comparisons)
+        version = f"version {report.model.version}"
+        decided = f"{version} {'takes over' if verdict.promote else 'is kept out'}"
+        text += f"\n\n{config.alias}: {decided}; {verdict.reason}."
+    print(text)
+    # What was read is kept before anything that may fail, and before the alias moves because of it.
+    published = prepare(report, text, other, comparisons, verdict)
     if config.output:
         keep(report, published, config.output)
         print(f"\nReport, readings and pictures: {config.output}")
-    tags = {"crnn.gate": f"{verdict.promote}: {verdict.reason}"} if verdict else {}
-    track(
-        report,
-        published,
-        tracking_uri=tracking_uri,
-        experiment=config.experiment,
-        config=asdict(config),
-        tags=tags,
-    )
+    track(report, published, tracking_uri=tracking_uri, experiment=config.experiment, config=asdict(config))
+    if verdict and verdict.promote:
+        set_alias(report.model.name, config.alias, report.model.version, tracking_uri=tracking_uri)
+        print(f"\nmodels:/{report.model.name}@{config.alias} is {version} now.")
+    if config.calibrate:
+        _calibrate(report, config.calibrate, config.register_as, tracking_uri)
     return ExitCode.OK if verdict is None or verdict.promote else ExitCode.INCOMPLETE
 
 
@@ -175,18 +173,13 @@ def _rival(config: EvaluateConfig, tracking_uri: str) -> list[str]:
     return [champion.uri]
 
 
-def _decide(config: EvaluateConfig, report: EvaluationReport, verdict: Verdict, tracking_uri: str) -> None:
-    if verdict.promote:
-        set_alias(report.model.name, config.alias, report.model.version, tracking_uri=tracking_uri)
-    version = f"version {report.model.version}"
-    print(f"\n{config.alias}: {version} {'is it now' if verdict.promote else 'kept out'}; {verdict.reason}.")
-
-
 def _calibrate(report: EvaluationReport, folder: str, name: str | None, tracking_uri: str) -> None:
-    done = calibrate(report)
-    with_calibration(Bundle.load(report.model.directory), done.calibration).save(folder)
+    bundle = Bundle.load(report.model.directory)
+    done = calibrate(report, bundle.charset)
+    with_calibration(bundle, done).save(folder)
     print(
-        f"\nCalibrated on {done.words:,} words: calibration error {done.error_before:.3f} before, "
+        f"\nCalibrated on {done.words:,} words, right where they are the truth as the charset writes it, "
+        f"whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
         f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
     )
     if name:

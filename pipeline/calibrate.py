@@ -1,11 +1,14 @@
 """Calibrating a bundle on an evaluation: the confidences of the next transcripts become probabilities."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from crnn.calibration import LEAST_WORDS, Calibration, CalibrationError, expected_calibration_error
+from crnn.charset import Charset
 from crnn.checkpoint import Bundle
 from pipeline.evaluation import EvaluationReport
 
@@ -20,20 +23,40 @@ class Calibrated:
     """Expected calibration error of the confidences as they were."""
     error_after: float
     """The same on words that were not fitted: two halves, each judged by the fit on the other."""
+    data: Mapping[str, str]
+    """Fingerprints of the data sets, by name."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the bundle's provenance."""
+        return {
+            "right": "text and truth are equal as the charset normalises them",
+            "words": self.words,
+            "error_before": self.error_before,
+            "error_after": self.error_after,
+            "data": dict(self.data),
+        }
 
 
-def calibrate(report: EvaluationReport) -> Calibrated:
+def calibrate(report: EvaluationReport, charset: Charset) -> Calibrated:
     """Fits on all words of an evaluation that were read; give it held-out words of the kind to be read.
+
+    The confidence goes with the text as it is written, so a text is right where it is the truth in the
+    charset's normal form, whatever the evaluation's protocol drops; images that its filter leaves out are
+    fitted too.
+
+    Args:
+        report: The evaluation.
+        charset: Of the bundle that was evaluated.
 
     Raises:
         CalibrationError: Fewer than 200 words.
     """
-    rows = pa.concat_tables([part.counted for part in report.sets])
+    rows = pa.concat_tables([part.readings for part in report.sets])
     rows = rows.filter(rows["confidence"].is_valid())
     log_probs = np.array(rows["log_prob"].to_pylist(), np.float64)
     lengths = np.array([len(text) for text in rows["prediction"].to_pylist()], np.int64)
-    pairs = zip(rows["truth"].to_pylist(), rows["read"].to_pylist(), strict=True)
-    right = np.array([truth == read for truth, read in pairs], bool)
+    pairs = zip(rows["text"].to_pylist(), rows["prediction"].to_pylist(), strict=True)
+    right = np.array([charset.normalize(truth) == read for truth, read in pairs], bool)
     if len(right) < 2 * LEAST_WORDS:
         raise CalibrationError(
             f"{len(right)} words are too few to calibrate on and to check it; give {2 * LEAST_WORDS} or "
@@ -52,9 +75,11 @@ def calibrate(report: EvaluationReport) -> Calibrated:
         words=len(right),
         error_before=expected_calibration_error(rows["confidence"].to_pylist(), right.tolist()),
         error_after=expected_calibration_error(held_out.tolist(), right.tolist()),
+        data={part.name: part.fingerprint for part in report.sets},
     )
 
 
-def with_calibration(bundle: Bundle, calibration: Calibration) -> Bundle:
-    """The bundle with these confidences; the texts it reads stay the same."""
-    return replace(bundle, calibration=calibration.to_dict())
+def with_calibration(bundle: Bundle, done: Calibrated) -> Bundle:
+    """The bundle with these confidences and where they come from; the texts it reads stay the same."""
+    provenance = {**bundle.provenance, "calibration": done.to_dict()}
+    return replace(bundle, calibration=done.calibration.to_dict(), provenance=provenance)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,11 @@ class Verdict:
     promote: bool
     reason: str
     comparisons: tuple[Comparison, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the report."""
+        sets = {c.name: {"images": c.images, "gained": c.gained, "lost": c.lost} for c in self.comparisons}
+        return {"promote": self.promote, "reason": self.reason, "sets": sets}
 
 
 def compare(candidate: SetReport, champion: SetReport) -> Comparison:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline import provenance
 from pipeline.diagrams import difference_sheet, error_sheet, reliability_diagram
 from pipeline.evaluation import EvaluationReport, SetReport
-from pipeline.gate import Comparison
+from pipeline.gate import Comparison, Verdict
 from pipeline.report import (
     GROUP_HEADERS,
     HEADERS,
@@ -40,10 +40,16 @@ class Published:
     pictures: Mapping[str, bytes]
     """PNG files, by name."""
     text: str
+    verdict: Verdict | None = None
+    """The gate's, where it was asked."""
 
 
 def prepare(
-    report: EvaluationReport, text: str, against: EvaluationReport | None, comparisons: tuple[Comparison, ...]
+    report: EvaluationReport,
+    text: str,
+    against: EvaluationReport | None,
+    comparisons: tuple[Comparison, ...],
+    verdict: Verdict | None = None,
 ) -> Published:
     """Draws the pictures and sets the tables.
 
@@ -52,6 +58,7 @@ def prepare(
         text: What was printed.
         against: Another model's evaluation on the same sets, to show where they differ.
         comparisons: Of the two, set by set.
+        verdict: Of the gate, where it was asked.
     """
     tables: dict[str, tuple[tuple[str, ...], Rows]] = {
         "summary": (HEADERS, summary_rows(report)),
@@ -72,7 +79,7 @@ def prepare(
         tables["differences"] = (headers, rows)
         for ours, theirs in zip(report.sets, against.sets, strict=True):
             pictures[f"{ours.name}/differences"] = difference_sheet(ours, theirs)
-    return Published(tables=tables, pictures=pictures, text=text)
+    return Published(tables=tables, pictures=pictures, text=text, verdict=verdict)
 
 
 def keep(report: EvaluationReport, published: Published, folder: str) -> None:
@@ -87,6 +94,7 @@ def keep(report: EvaluationReport, published: Published, folder: str) -> None:
         "protocol": report.protocol.name,
         "filter": report.filter.name,
         "data": {part.name: {"uri": part.uri, "fingerprint": part.fingerprint} for part in report.sets},
+        "gate": published.verdict.to_dict() if published.verdict else None,
         "metrics": metrics(report),
         "notes": notes(report),
         "tables": {
@@ -109,13 +117,11 @@ def track(
     tracking_uri: str,
     experiment: str,
     config: Mapping[str, Any],
-    tags: Mapping[str, str],
 ) -> None:
     """Logs an evaluation as a run of its own, whose name is what was evaluated on what.
 
     Args:
         config: Of the job, for the run's parameters.
-        tags: What else is to be found by, such as the gate's decision.
     """
     model, now = report.model, int(time.time() * 1000)
     data = "+".join(part.name for part in report.sets)
@@ -128,8 +134,10 @@ def track(
         for p in report.sets
     ]
     own = {"crnn.model": model.uri, "crnn.model_digest": model.digest}
+    verdict = published.verdict
+    gate = {"crnn.gate": f"{verdict.promote}: {verdict.reason}"} if verdict else {}
     tracker.open_run(
-        params=flatten(config), tags={**provenance.collect().tags(), **own, **tags}, inputs=inputs
+        params=flatten(config), tags={**provenance.collect().tags(), **own, **gate}, inputs=inputs
     )
     tracker.log_points(MetricPoint(key, value, 0, now) for key, value in metrics(report).items())
     for table, (headers, rows) in published.tables.items():
