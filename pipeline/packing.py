@@ -1,6 +1,6 @@
 """A window of shards → packs: ready batches of one width, as rows that travel through Ray Data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from crnn.preprocess import decode_image, line_image
 from crnn.training import Batch
 from pipeline.labels import LabelRejectedError, LabelRules
 from pipeline.manifest import Manifest
-from pipeline.order import Position, Window, generator
+from pipeline.order import Window, generator
 from pipeline.shards import read_shard
 
 COLUMNS = ["id", "image", "text", "width", "height"]
@@ -53,20 +53,26 @@ class Packer:
     """Pixel columns of a pack: 12,800 are 128 images of 100 pixels."""
     seed: int
 
-    def packs(self, window: Window, consumed: Position | None = None) -> Iterator[pa.Table]:
-        """The packs of a window that `consumed` doesn't hold, one single-row table of PACK_SCHEMA each."""
+    def packs(self, window: Window, skip: Callable[[int], bool] = lambda _: False) -> Iterator[pa.Table]:
+        """The packs of a window, one single-row table of PACK_SCHEMA each.
+
+        Args:
+            window: What to read.
+            skip: Says by their number which packs aren't wanted; they are not decoded.
+        """
         table = pa.concat_tables(
             read_shard(self.data_uri, self.manifest.shards[s], columns=COLUMNS) for s in window.shards
         )
         usable, targets, widths = self._usable(table)
+        columns = {name: table.column(name).to_pylist() for name in COLUMNS}
         random = generator(self.seed, window.epoch, window.index)
         order = random.permutation(len(usable))
         plan = plan_packs([widths[i] for i in order], self.pack_columns)
         for pack, planned in enumerate(random.permutation(len(plan))):
-            if consumed is not None and consumed.is_consumed(window.index, pack):
+            if skip(pack):
                 continue
             members = [int(order[i]) for i in plan[planned]]
-            rows = table.take(pa.array([usable[i] for i in members])).to_pylist()
+            rows = [{name: column[usable[i]] for name, column in columns.items()} for i in members]
             place = {"window": window.index, "pack": pack, "packs_in_window": len(plan)}
             yield self._pack(place, rows, [targets[i] for i in members], widths[members[0]])
 
@@ -109,7 +115,7 @@ class Packer:
                     **place,
                     "count": len(kept),
                     "width": width,
-                    "images": b"".join(line.tobytes() for line in lines),
+                    "images": b"".join(line.data for line in lines),
                     "targets": [c for i in kept for c in targets[i]],
                     "target_lengths": [len(targets[i]) for i in kept],
                     "ids": [rows[i]["id"] for i in kept],

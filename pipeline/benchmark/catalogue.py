@@ -6,9 +6,12 @@ from pipeline.benchmark.decoding import decoding
 from pipeline.benchmark.measure import Stage
 from pipeline.benchmark.recognition import preparation, recognition
 from pipeline.benchmark.synthesis import synthesis
+from pipeline.benchmark.training import feed, step
 
 STAGES: Mapping[str, Stage] = {
     "synthesise": synthesis,
+    "feed": feed,
+    "step": step,
     "prepare": preparation,
     "recognise": recognition,
     "decode": decoding,

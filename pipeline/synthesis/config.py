@@ -195,6 +195,9 @@ class SynthesisConfig:
     """Of the pictures, in pixels; a text that would be wider is drawn anew."""
     colour: Literal["grey", "rgb"] = "grey"
     """rgb pictures are three times as large; recognisers read grey."""
+    coding: Literal["jpeg", "raw"] = "jpeg"
+    """How pictures are kept: as they leave the camera, or decoded, as PGM or PPM: four times the size, and a
+    training core packs three times as many a second. Their pixels are the same."""
     ordinary: float = 0.7
     """Share of words in faces made for signs and text; the rest is in any face."""
     designs: Literal["split", "all"] = "split"

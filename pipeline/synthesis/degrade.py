@@ -101,7 +101,7 @@ class Camera:
             effects |= BIT["gamma"]
         if u[_TWICE] < chances.jpeg_twice:
             quality = 25 + 60 * u[_TWICE + 1] + (0 if text_height > 14 * unit else 15)
-            out = np.asarray(cv2.imdecode(encode(out, quality), cv2.IMREAD_GRAYSCALE))
+            out = decode(encode(out, quality))
             effects |= BIT["jpeg_twice"]
         return Degraded(out, resolution, noise, effects)
 
@@ -118,6 +118,18 @@ class Camera:
 def encode(image: npt.NDArray[np.uint8], quality: float) -> npt.NDArray[np.uint8]:
     """JPEG bytes of a grey or blue-green-red picture."""
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+
+
+def decode(coded: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The picture of JPEG bytes, grey or blue-green-red as it was."""
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_UNCHANGED))
+
+
+def netpbm(image: npt.NDArray[np.uint8]) -> bytes:
+    """A grey or blue-green-red picture as PGM or PPM."""
+    height, width = image.shape[:2]
+    kind, pixels = (b"P5", image) if image.ndim == 2 else (b"P6", image[..., ::-1])
+    return b"%s\n%d %d\n255\n%s" % (kind, width, height, pixels.tobytes())
 
 
 def _gaussian(image: Floats, sigma: float) -> Floats:

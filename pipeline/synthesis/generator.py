@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import SynthesisConfig
-from pipeline.synthesis.degrade import encode
+from pipeline.synthesis.degrade import decode, encode, netpbm
 from pipeline.synthesis.draws import WIDTH
 from pipeline.synthesis.render import Rendered, Renderer
 from pipeline.synthesis.split import SPLITS, Split
@@ -50,12 +50,12 @@ class Generator:
     def __init__(self, config: SynthesisConfig, assets: Assets, split: Split, seed: int) -> None:
         if not 0 <= seed < 2**63:
             raise ConfigError(f"A seed is a whole number from 0 to 2^63 - 1; {seed} isn't.")
-        self._split, self._seed = split, seed
+        self._split, self._seed, self._coding = split, seed, config.coding
         self._words = Words(assets, config.words, split)
         self.renderer = Renderer(config, assets, split)
 
     def shard(self, shard: int, rows: int) -> pa.Table:
-        """The shard as a table of SAMPLE_SCHEMA's columns, JPEG images in it.
+        """The shard as a table of SAMPLE_SCHEMA's columns, images coded as the config says.
 
         Args:
             shard: Number of the shard, from 0.
@@ -112,9 +112,10 @@ class Generator:
     def _row(self, shard: int, sample: Sample) -> dict[str, Any]:
         picture = sample.picture
         height, width = picture.image.shape[:2]
+        coded = encode(picture.image, picture.quality)
         return {
             "id": f"{self._split}-{self._seed}-{shard:06d}-{sample.draw:06d}",
-            "image": encode(picture.image, picture.quality).tobytes(),
+            "image": coded.tobytes() if self._coding == "jpeg" else netpbm(decode(coded)),
             "text": picture.label,
             "width": width,
             "height": height,

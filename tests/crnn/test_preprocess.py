@@ -1,6 +1,7 @@
 """Bytes to line images: what strangers upload, and geometry that depends on the image alone."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from crnn.preprocess import (
     REASONS,
     GreyImage,
     PreprocessConfig,
+    _by_pillow,
     decode_image,
     line_image,
 )
@@ -167,3 +169,24 @@ def test_an_image_of_the_right_height_passes_unchanged() -> None:
 def test_geometry_that_can_not_work_is_refused() -> None:
     with pytest.raises(ModelConfigError, match="min_width"):
         PreprocessConfig(min_width=100, max_width=50)
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 60), st.integers(-3, 3), st.sampled_from(["\n", " ", "\r", "\n# x\n"])
+)
+def test_plain_grey_files_are_what_pillow_makes_of_them(
+    height: int, width: int, extra: int, gap: str
+) -> None:
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width), np.uint8)
+    body = pixels.tobytes() + bytes(max(extra, 0))
+    data = f"P5{gap}{width} {height}\n255\n".encode() + (body[:extra] if extra < 0 else body)
+
+    def outcome(read: Callable[[bytes], np.ndarray]) -> object:
+        try:
+            return read(data).tolist()
+        except ImageRejectedError as error:
+            return error.reason
+
+    assert outcome(decode_image) == outcome(_by_pillow)
+    if min(height, width) >= 3 and extra >= 0:
+        assert outcome(decode_image) == pixels.tolist()

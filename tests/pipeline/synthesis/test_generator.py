@@ -2,6 +2,7 @@ import hashlib
 import multiprocessing
 import string
 from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -56,6 +57,18 @@ def test_a_shard_longer_than_one_table_of_draws_has_no_row_twice(assets: Assets)
     assert draws == sorted(set(draws))
     assert len(set(table["id"].to_pylist())) == 2_100
     assert len(set(table["image"].to_pylist())) > 2_090
+
+
+@pytest.mark.parametrize("colour", ["grey", "rgb"])
+def test_raw_pictures_are_those_of_the_jpegs(assets: Assets, colour: Literal["grey", "rgb"]) -> None:
+    config = replace(scene(), colour=colour)
+    coded = Generator(config, assets, "train", 7).shard(0, 20)
+    raw = Generator(replace(config, coding="raw"), assets, "train", 7).shard(0, 20)
+    assert coded.drop(["image"]) == raw.drop(["image"])
+    for jpeg, plain in zip(coded["image"].to_pylist(), raw["image"].to_pylist(), strict=True):
+        assert plain[:2] == (b"P5" if colour == "grey" else b"P6")
+        kept = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(kept, cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 def test_a_row_is_made_again_alone_from_its_draw(assets: Assets) -> None:
