@@ -1,13 +1,14 @@
 """Archives in any of the known formats to shards and a manifest, on Ray; read == kept + rejected."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
+from pipeline.fan_out import fan_out
 from pipeline.manifest import NAME, Manifest, ShardInfo
 from pipeline.schema import REJECT_SCHEMA, SAMPLE_SCHEMA
 from pipeline.shards import write_shard
@@ -54,7 +55,7 @@ def ingest(format_name: str, options: SourceOptions, output: str, *, source: str
         return _found(output, config)
     shards: list[ShardInfo] = []
     rejects: dict[int, pa.Table] = {}
-    for index, shard, rejected in _written(chosen.open(options), output, source):
+    for index, (shard, rejected) in fan_out(write_part, enumerate(chosen.open(options)), output, source):
         shards += [shard] if shard else []
         rejects[index] = rejected
     table = pa.concat_tables([rejects[i] for i in sorted(rejects)] or [REJECT_SCHEMA.empty_table()])
@@ -88,38 +89,29 @@ def _found(output: str, config: Mapping[str, Any]) -> Ingested:
     )
 
 
-def _written(
-    parts: Iterator[Part], output: str, source: str
-) -> Iterator[tuple[int, ShardInfo | None, pa.Table]]:
-    """Reads and writes parts on Ray, a bounded number at once: an archive may have any number of them."""
-    import ray
+def write_part(numbered: tuple[int, Part], output: str, source: str) -> tuple[ShardInfo | None, pa.Table]:
+    """One part as the shard of its number, where any of it can be kept, and its rejects.
 
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    at_once = 2 * max(1, int(resources.get("CPU", 1)))
-    task = ray.remote(write_part)
-    running: dict[Any, int] = {}
-    numbered = enumerate(parts)
-    more = True
-    while more or running:
-        while more and len(running) < at_once:
-            following = next(numbered, None)
-            if following is None:
-                more = False
-                break
-            index, part = following
-            running[task.remote(part, output, index, source)] = index
-        if running:
-            done, _ = ray.wait(list(running))
-            index = running.pop(done[0])
-            yield index, *ray.get(done[0])
-
-
-def write_part(part: Part, output: str, index: int, source: str) -> tuple[ShardInfo | None, pa.Table]:
-    """One part as one shard, where any of it can be kept, and its rejects."""
+    Raises:
+        SourceError: The part gave more or fewer results than it has entries.
+    """
+    index, part = numbered
     rows: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     for found in part.read():
         kept = rejects if isinstance(found, Reject) else rows
-        kept.append({**asdict(found), "source": source})
+        kept.append({name: _storable(value) for name, value in asdict(found).items()} | {"source": source})
+    if part.size is not None and part.size != len(rows) + len(rejects):
+        raise SourceError(
+            f"Part {index} has {part.size:,} entries and {len(rows) + len(rejects):,} results: entries were "
+            "lost or counted twice. This is a defect of the reader; please report it."
+        )
     shard = write_shard(output, index, pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)) if rows else None
     return shard, pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
+
+
+def _storable(value: Any) -> Any:
+    """The value with what is no Unicode in its texts escaped: names in other encodings, halves of pairs."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return tuple(map(_storable, value)) if isinstance(value, tuple) else value

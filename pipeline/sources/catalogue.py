@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.sources import archives, folder, json_lists, lists, lmdb_archives, markup, matlab
+from pipeline.sources import (
+    folder,
+    json_lists,
+    lists,
+    lmdb_archives,
+    markup,
+    matlab,
+    parquet_files,
+    tar_files,
+)
 from pipeline.sources.samples import Part, SourceOptions
 
 
@@ -31,8 +40,8 @@ FORMATS: Mapping[str, Format] = {
     "paddle": Format(open=lists.paddle),
     "spaced": Format(open=lists.spaced),
     "table": Format(open=lists.table),
-    "parquet": Format(open=archives.parquet),
-    "webdataset": Format(open=archives.webdataset),
+    "parquet": Format(open=parquet_files.parquet),
+    "webdataset": Format(open=tar_files.webdataset),
     "folder": Format(open=folder.folder),
 }
 """Each reader's docstring says what it reads."""

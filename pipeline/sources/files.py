@@ -1,16 +1,23 @@
 """Parts of archives whose images are files beside an annotation."""
 
+import errno
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 
-from pipeline.errors import ObjectNotFoundError
+from pyarrow.fs import LocalFileSystem
+
+from crnn.errors import ImageRejectedError
+from crnn.preprocess import MAX_BYTES
+from pipeline.errors import ObjectNotFoundError, StorageError
 from pipeline.sources.samples import (
     BAD_ENCODING,
     MALFORMED,
     MISSING_IMAGE,
     PART_ROWS,
+    TOO_LARGE,
     Box,
     Reject,
     Sample,
@@ -18,7 +25,14 @@ from pipeline.sources.samples import (
     SourceOptions,
     admit,
 )
-from pipeline.storage import absolute, join, read_bytes
+from pipeline.storage import absolute, join, list_objects, read_bytes, resolve
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+"""Suffixes of image files."""
+TEXT_NAMES = ("text", "label", "words", "word")
+"""What archives call the column or field that holds the text."""
+_NO_FILE = (errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +57,11 @@ class FilesPart:
 
     entries: tuple[Entry | Reject, ...]
 
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.entries)
+
     def read(self) -> Iterator[Sample | Reject]:
         """Reads every entry's image; a scene with many words is fetched once."""
         uri, data = "", b""
@@ -56,11 +75,11 @@ class FilesPart:
                 continue
             try:
                 if entry.image != uri:
-                    uri, data = entry.image, read_bytes(entry.image)
-            except (ObjectNotFoundError, ValueError) as error:  # a path may hold what no file name can
+                    uri, data = entry.image, image_bytes(entry.image)
+            except ImageRejectedError as error:
                 uri = ""
-                detail = f"{entry.where}: {error}"
-                yield Reject(id=entry.id, reason=MISSING_IMAGE, detail=detail, text=entry.text)
+                detail = f"{entry.where}: {error.detail}"
+                yield Reject(id=entry.id, reason=error.reason, detail=detail, text=entry.text)
                 continue
             yield admit(
                 id=entry.id,
@@ -71,6 +90,45 @@ class FilesPart:
                 split=entry.split,
                 lexicon=entry.lexicon,
             )
+
+
+def image_bytes(uri: str) -> bytes:
+    """All bytes of an image that an annotation names.
+
+    Raises:
+        ImageRejectedError: There is no such file, none can have that name, or it is too large.
+        StorageError: Storage is at fault, not the annotation.
+    """
+    try:
+        location = resolve(uri)
+        if isinstance(location.filesystem, LocalFileSystem):
+            size = location.filesystem.get_file_info(location.path).size or 0
+            if size > MAX_BYTES:
+                raise ImageRejectedError(TOO_LARGE, f"{uri}: {size:,} bytes; at most {MAX_BYTES:,} are read")
+        return read_bytes(uri)
+    except ImageRejectedError:
+        raise
+    except (ObjectNotFoundError, ValueError) as error:  # a path may hold what no file name can
+        raise ImageRejectedError(MISSING_IMAGE, str(error)) from error
+    except (StorageError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        if not isinstance(cause, OSError) or cause.errno not in _NO_FILE:
+            raise
+        raise ImageRejectedError(MISSING_IMAGE, str(error)) from error
+
+
+def files_below(uri: str, suffix: str) -> list[tuple[str, str]]:
+    """The file itself, or the files of this suffix below a folder; each with its path below the folder.
+
+    Raises:
+        SourceError: There is none.
+    """
+    if uri.lower().endswith(suffix):
+        return [(uri, uri.rstrip("/").rsplit("/", 1)[-1])]
+    found = [(o.uri, o.key) for o in list_objects(uri) if o.key.lower().endswith(suffix)]
+    if not found:
+        raise SourceError(f"There is no {suffix} file below {uri}. Give the file, or the folder with them.")
+    return found
 
 
 def in_parts(entries: Iterable[Entry | Reject], rows: int = PART_ROWS) -> Iterator[FilesPart]:
@@ -117,13 +175,14 @@ def lines(options: SourceOptions) -> Iterator[tuple[str, str | Reject]]:
     name = options.input.rsplit("/", 1)[-1]
     data = annotation(options)
     try:
-        found: Iterable[str | bytes] = data.decode(options.encoding).split("\n")
+        found: Iterable[str | bytes] = _LINE_END.split(data.decode(options.encoding))
     except UnicodeDecodeError:
-        found = data.split(b"\n")  # then only the lines that can't be read are lost
+        # Then only the lines that can't be read are lost.
+        found = re.split(_LINE_END.pattern.encode(), data)
     for number, raw in enumerate(found, start=1):
         where = f"{name}:{number}"
         try:
-            line = (raw if isinstance(raw, str) else raw.decode(options.encoding)).rstrip("\r")
+            line = raw if isinstance(raw, str) else raw.decode(options.encoding)
         except UnicodeDecodeError as error:
             detail = (
                 f"{where}: not {options.encoding} ({error.reason} at byte {error.start}); give --encoding"

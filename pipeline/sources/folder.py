@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipeline.sources.archives import IMAGES
-from pipeline.sources.files import Entry, FilesPart, in_parts
+from pipeline.sources.files import IMAGES, Entry, FilesPart, in_parts
 from pipeline.sources.samples import MALFORMED, Reject, SourceOptions
 from pipeline.storage import list_objects
 

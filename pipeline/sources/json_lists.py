@@ -24,7 +24,7 @@ def mmocr_json(options: SourceOptions) -> Iterator[FilesPart]:
         items = document["data_list"]
         if not isinstance(items, list):
             raise TypeError("data_list is no list")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(
             f"{options.input} isn't a data set of mmocr 1.x ({type(error).__name__}: {error}); one is a JSON "
             'document with "data_list". For one object a line use the format json-lines.'
@@ -39,7 +39,7 @@ def _lines(options: SourceOptions) -> Iterator[Entry | Reject]:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield _malformed(where, f"no JSON ({error})")
             continue
         path = _first(record, "filename", "img_path", "image_path", "image")

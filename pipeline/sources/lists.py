@@ -1,20 +1,13 @@
 """Annotations of one line a word: ICDAR, PaddleOCR, MJSynth, path and text, tables."""
 
 import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from pipeline.sources.files import Entry, FilesPart, annotation, image_uri, in_parts, lines
-from pipeline.sources.samples import (
-    MALFORMED,
-    UNREADABLE_LABEL,
-    Reject,
-    SourceError,
-    SourceOptions,
-)
+from pipeline.sources.files import Entry, FilesPart, image_uri, in_parts, lines
+from pipeline.sources.samples import MALFORMED, UNREADABLE_LABEL, Reject, SourceOptions
 
 _ICDAR = re.compile(r'(?P<path>[^,"]+),\s*"(?P<text>.*)"\s*')
 _MJSYNTH = re.compile(r"(?P<path>.*?(?:^|/)\d+_(?P<text>.+)_\d+\.\w+)(?:\s+\d+)?\s*")
@@ -44,7 +37,7 @@ def paddle(options: SourceOptions) -> Iterator[FilesPart]:
         if path.startswith("["):
             try:
                 paths = json.loads(path)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
             sound = isinstance(paths, list) and paths and all(isinstance(p, str) for p in paths)
             return [(p, text) for p in paths] if sound else None
@@ -76,22 +69,28 @@ def spaced(options: SourceOptions) -> Iterator[FilesPart]:
 
 
 def table(options: SourceOptions) -> Iterator[FilesPart]:
-    """A TSV or CSV of path, text and perhaps split; a first row that names its columns so is a heading."""
+    """A TSV or CSV of path and text; a first row that names its columns so is a heading, maybe with a split.
+
+    Quotes of a CSV hold commas and quotes, not line breaks: no word has them, and a quote that isn't closed
+    spoils its own line only.
+    """
     return in_parts(_table_entries(options))
 
 
 def _table_entries(options: SourceOptions) -> Iterator[Entry | Reject]:
-    columns = {"path": 0, "text": 1}
+    columns, width = {"path": 0, "text": 1}, 2
     is_csv = options.input.lower().endswith(".csv")
-    for index, (where, row) in enumerate(_csv_rows(options) if is_csv else _tsv_rows(options)):
+    for index, (where, line) in enumerate(lines(options)):
+        row = line if isinstance(line, Reject) else _cells(where, line, is_csv)
         if isinstance(row, Reject):
             yield row
             continue
         if index == 0 and (heading := _heading(row)):
-            columns = heading
+            columns, width = heading, len(row)
             continue
-        if len(row) <= max(columns.values()):
-            yield Reject(id=where, reason=MALFORMED, detail=f"{where}: {row!r} holds no path and text")
+        if not max(columns.values()) < len(row) <= width:
+            detail = f"{where}: {row!r} has {len(row)} columns; path and text are looked for in {width}"
+            yield Reject(id=where, reason=MALFORMED, detail=detail)
             continue
         path = row[columns["path"]]
         yield Entry(
@@ -103,27 +102,15 @@ def _table_entries(options: SourceOptions) -> Iterator[Entry | Reject]:
         )
 
 
-def _tsv_rows(options: SourceOptions) -> Iterator[tuple[str, list[str] | Reject]]:
-    # Quotes in a TSV are characters like any other.
-    return ((where, line if isinstance(line, Reject) else line.split("\t")) for where, line in lines(options))
-
-
-def _csv_rows(options: SourceOptions) -> Iterator[tuple[str, list[str] | Reject]]:
-    name = options.input.rsplit("/", 1)[-1]
+def _cells(where: str, line: str, is_csv: bool) -> list[str] | Reject:
+    if not is_csv:
+        return line.split("\t")  # quotes in a TSV are characters like any other
     try:
-        text = annotation(options).decode(options.encoding)
-        reader = csv.reader(io.StringIO(text, newline=""))
-        for row in reader:
-            if any(row):
-                yield f"{name}:{reader.line_num}", row
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"{options.input} isn't {options.encoding} ({error}); give its --encoding."
-        ) from error
+        return next(csv.reader([line], strict=True))
     except csv.Error as error:
-        raise SourceError(
-            f"{name}:{reader.line_num}: no CSV from here on ({error}); mend the file."
-        ) from error
+        return Reject(
+            id=where, reason=MALFORMED, detail=f"{where}: {line[:200]!r} is no row of a CSV ({error})"
+        )
 
 
 _PATH_NAMES = ("path", "image", "file", "filename", "file_name", "img_path", "imgname")
@@ -157,8 +144,10 @@ def _entries(
             yield Reject(id=where, reason=MALFORMED, detail=f"{where}: {line[:200]!r} isn't of this format")
             continue
         number = where.rpartition(":")[2]
-        for path, text in parsed:
-            identity = f"{path}#{number}"
+        for place, (path, text) in enumerate(parsed):
+            # A list of paths may name one twice.
+            again = sum(path == earlier for earlier, _ in parsed[:place])
+            identity = f"{path}#{number}" + (f".{again + 1}" if again else "")
             if text == unreadable:
                 detail = f"{where}: the annotators could not read it"
                 yield Reject(id=identity, reason=UNREADABLE_LABEL, detail=detail, text=text)

@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, ObjectNotFoundError
+from crnn.errors import ImageRejectedError
+from pipeline.errors import ConfigError
+from pipeline.sources.files import FilesPart, image_bytes, in_parts
 from pipeline.sources.samples import (
     BAD_ENCODING,
     MALFORMED,
@@ -20,25 +23,27 @@ from pipeline.sources.samples import (
     SourceOptions,
     admit,
 )
-from pipeline.storage import exists, join, local_copy, read_bytes
+from pipeline.storage import exists, join, local_copy
 
 DATA_FILE = "data.mdb"
 
 
-def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart"]:
+def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart | FilesPart"]:
     """`label-%09d` and `num-samples`, numbered from 1; labels in UTF-8 (clovaai) or JSON objects (mmocr 0.x).
 
     Images are `image-%09d` in the same archive, or in that of `--images`, or the files that mmocr's labels
-    name, in the folder of `--images`.
+    name, in the folder of `--images`. Labels beyond num-samples are rejects: one of the two is wrong.
 
     Raises:
         SourceError: Not such an archive, or one that was cut short.
     """
-    with open_lmdb(options.input) as transaction:
-        told = transaction.get(b"num-samples")
-    if told is None or not told.strip().isdigit():
-        raise SourceError(f"{options.input} says num-samples = {told!r}; it must say how many it holds.")
-    count, images = int(told), options.images or options.input
+    with open_lmdb(options.input) as archive:
+        told = archive.get(b"num-samples")
+        if told is None or not told.strip().isdigit():
+            raise SourceError(f"{options.input} says num-samples = {told!r}; it must say how many it holds.")
+        count = int(told)
+        beyond = archive.numbers_from(count + 1)
+    images = options.images or options.input
     if count > PART_ROWS and any(uri.startswith("s3://") for uri in (options.input, images)):
         raise SourceError(
             f"{options.input} holds {count:,} samples: LMDB is read from a disk only, and every part would "
@@ -53,6 +58,10 @@ def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart"]:
             numbers=range(start, min(start + PART_ROWS, count + 1)),
             split=options.split,
         )
+    told_of = f"{options.input}: num-samples = {count:,}, and there is"
+    yield from in_parts(
+        Reject(id=number, reason=MALFORMED, detail=f"{told_of} label-{number} too") for number in beyond
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +75,11 @@ class LmdbPart:
     numbers: range
     split: str | None
 
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.numbers)
+
     def read(self) -> Iterator[Sample | Reject]:
         """Every number gives a sample or a reject."""
         with open_lmdb(self.labels) as labels:
@@ -77,11 +91,17 @@ class LmdbPart:
                 with open_lmdb(self.images) as images:
                     yield from self._samples(labels, images)
 
-    def _samples(self, labels: Any, images: Any) -> Iterator[Sample | Reject]:
+    def _samples(self, labels: "Archive", images: "Archive | None") -> Iterator[Sample | Reject]:
         for number in self.numbers:
             key = f"label-{number:09d}"
             identity, where = key.removeprefix("label-"), f"{self.labels}: {key}"
-            raw = labels.get(key.encode())
+            try:
+                raw = labels.get(key.encode())
+                image = images.get(b"image-%09d" % number) if images is not None else None
+            except DamagedError as error:
+                detail = f"{where}: the archive is damaged there ({error}); fetch it again"
+                yield Reject(id=identity, reason=MALFORMED, detail=detail)
+                continue
             if raw is None:
                 yield Reject(id=identity, reason=MISSING_LABEL, detail=f"{where} isn't there")
                 continue
@@ -90,14 +110,17 @@ class LmdbPart:
             except UnicodeDecodeError as error:
                 yield Reject(id=identity, reason=BAD_ENCODING, detail=f"{where}: not UTF-8 ({error.reason})")
                 continue
-            if images is not None:
-                image = images.get(b"image-%09d" % number)
-            elif path is None:
-                detail = f"{where}: a plain label names no image file"
-                yield Reject(id=identity, reason=MALFORMED, detail=detail, text=text)
-                continue
-            else:
-                image = _file(join(self.images, path))
+            if images is None:
+                if path is None:
+                    detail = f"{where}: a plain label names no image file"
+                    yield Reject(id=identity, reason=MALFORMED, detail=detail, text=text)
+                    continue
+                try:
+                    image = image_bytes(join(self.images, path))
+                except ImageRejectedError as error:
+                    detail = f"{where}: {error.detail}"
+                    yield Reject(id=identity, reason=error.reason, detail=detail, text=text)
+                    continue
             if image is None:
                 detail = f"{where}: its image isn't in {self.images}"
                 yield Reject(id=identity, reason=MISSING_IMAGE, detail=detail, text=text)
@@ -111,21 +134,51 @@ def _label(raw: str) -> tuple[str, str | None]:
         try:
             record = json.loads(raw)
             return str(record["text"]), str(record["filename"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass  # a word may begin with a brace
     return raw, None
 
 
-def _file(uri: str) -> bytes | None:
-    try:
-        return read_bytes(uri)
-    except ObjectNotFoundError:
-        return None
+class DamagedError(Exception):
+    """A page of an archive can't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An open archive."""
+
+    environment: Any
+    fault: type[Exception]
+    """What the package lmdb raises."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key.
+
+        Raises:
+            DamagedError: A page on the way to it is damaged.
+        """
+        try:
+            # A transaction that met a damaged page reads nothing more: each key has its own.
+            with self.environment.begin() as transaction:
+                value: bytes | None = transaction.get(key)
+        except self.fault as error:
+            raise DamagedError(str(error)) from error
+        return value
+
+    def numbers_from(self, first: int) -> list[str]:
+        """Nine digits of each label from a number on."""
+        try:
+            with self.environment.begin() as transaction, transaction.cursor() as cursor:
+                keys = cursor.iternext(values=False) if cursor.set_range(b"label-%09d" % first) else ()
+                labels = takewhile(lambda key: key.startswith(b"label-"), keys)
+                return [key.removeprefix(b"label-").decode("utf-8", "backslashreplace") for key in labels]
+        except self.fault as error:
+            raise SourceError(f"The archive is damaged ({error}). Fetch it again.") from error
 
 
 @contextmanager
-def open_lmdb(uri: str) -> Iterator[Any]:
-    """A read transaction of an archive, by its folder or its data.mdb.
+def open_lmdb(uri: str) -> Iterator[Archive]:
+    """An archive to read from, by its folder or its data.mdb.
 
     Raises:
         ConfigError: The package lmdb isn't installed.
@@ -144,8 +197,7 @@ def open_lmdb(uri: str) -> Iterator[Any]:
             raise SourceError(f"{uri} is no LMDB archive that can be opened ({error}).") from error
         with environment:
             _refuse_short(uri, path / DATA_FILE if path.is_dir() else path, environment)
-            with environment.begin() as transaction:
-                yield transaction
+            yield Archive(environment, lmdb.Error)
 
 
 def _refuse_short(uri: str, path: Path, environment: Any) -> None:

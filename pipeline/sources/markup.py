@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from math import isfinite
 
 from pipeline.sources.files import Entry, FilesPart, annotation, image_uri, in_parts
 from pipeline.sources.samples import MALFORMED, Box, Reject, SourceError, SourceOptions
@@ -44,14 +45,14 @@ def _words(options: SourceOptions, root: ET.Element) -> Iterator[Entry | Reject]
 
 def _rectangles(options: SourceOptions, root: ET.Element) -> Iterator[Entry | Reject]:
     name = options.input.rsplit("/", 1)[-1]
-    crop = 0
+    crop = 0  # words of all scenes: a scene may come twice
     for image in root.iter("image"):
         path = (image.findtext("imageName") or "").strip()
         lexicon = tuple(word for word in (image.findtext("lex") or "").split(",") if word) or None
         for number, rectangle in enumerate(image.iter("taggedRectangle"), start=1):
-            identity, where = f"{path}#{number}", f"{name}: {path}, rectangle {number}"
-            text, box = rectangle.findtext("tag"), _box(rectangle)
             crop += 1
+            identity, where = f"{path}#{crop}", f"{name}: {path}, rectangle {number}"
+            text, box = rectangle.findtext("tag"), _box(rectangle)
             if not path or text is None or box is None:
                 detail = f"{where}: no image name, no tag, or no rectangle of numbers"
                 yield Reject(id=identity, reason=MALFORMED, detail=detail, text=text)
@@ -73,4 +74,5 @@ def _box(rectangle: ET.Element) -> Box | None:
         left, top, width, height = (float(rectangle.attrib[k]) for k in ("x", "y", "width", "height"))
     except (KeyError, ValueError):
         return None
-    return left, top, width, height
+    box = left, top, width, height
+    return box if all(map(isfinite, box)) else None

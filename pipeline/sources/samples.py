@@ -5,6 +5,7 @@ what it needs where it is read, and gives one `Sample` or one `Reject` for each 
 """
 
 import io
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,15 +17,21 @@ from crnn.preprocess import decode_image, upright
 from pipeline.errors import PipelineError
 
 PART_ROWS = 4_096
-"""Entries of a part, and so rows of a shard at most."""
+"""Entries of a part of an annotation or an LMDB archive; files that hold images are parts as they are."""
 
 EMPTY_LABEL = "empty_label"
 BAD_ENCODING = "bad_encoding"
 MALFORMED = "malformed_annotation"
+CONTROL_CHARACTER = "control_character"
 MISSING_IMAGE = "missing_image"
 MISSING_LABEL = "missing_label"
 OUTSIDE_SCENE = "box_outside_scene"
+TOO_LARGE = "too_large"
+"""As `crnn.preprocess` calls it."""
 UNREADABLE_LABEL = "marked_unreadable"
+
+_CONTROLS = ("Cc", "Zl", "Zp")
+"""Unicode's categories of control characters, line and paragraph separators."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in pixels."""
@@ -60,6 +67,11 @@ class Reject:
 
 class Part(Protocol):
     """A share of an archive, small to pickle."""
+
+    @property
+    def size(self) -> int | None:
+        """Entries of the share by the archive's index; None where there is none."""
+        ...
 
     def read(self) -> Iterator[Sample | Reject]:
         """Exactly one result for each entry of the share."""
@@ -99,8 +111,7 @@ def admit(
     """Checks a label and an image; the bytes are kept as they are, unless a box has to be cut from them."""
 
     def reject(reason: str, detail: str) -> Reject:
-        shown = text.encode("utf-8", "backslashreplace").decode()
-        return Reject(id=id, reason=reason, detail=f"{where}: {detail}", text=shown)
+        return Reject(id=id, reason=reason, detail=f"{where}: {detail}", text=text)
 
     if not text.strip():
         return reject(EMPTY_LABEL, "the label holds no character")
@@ -108,6 +119,9 @@ def admit(
         text.encode()
     except UnicodeEncodeError as error:
         return reject(BAD_ENCODING, f"the label isn't valid Unicode ({error.reason})")
+    controls = [c for c in text if unicodedata.category(c) in _CONTROLS]
+    if controls:
+        return reject(CONTROL_CHARACTER, f"the label holds {controls[0]!r}; a word has no lines and tabs")
     try:
         if box is not None:
             image = cut(image, box)

@@ -1,13 +1,19 @@
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.ingest import REJECTS, ingest
+from pipeline.ingest import REJECTS, ingest, write_part
 from pipeline.manifest import Manifest
 from pipeline.shards import read_shard
-from pipeline.sources.samples import SourceError, SourceOptions
+from pipeline.sources.json_lists import json_lines
+from pipeline.sources.samples import Reject, Sample, SourceError, SourceOptions
+from pipeline.sources.tar_files import webdataset
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,6 +74,39 @@ def test_all_entries_are_kept_or_rejected_and_a_second_run_finds_them(shared: Pa
     assert again.manifest.fingerprint == done.manifest.fingerprint
     with pytest.raises(ConfigError, match="made otherwise"):
         ingest("icdar", converted, str(tmp_path / "b"), source="other")
+
+
+@dataclass(frozen=True)
+class Forgetful:
+    """A reader that loses one of its three entries."""
+
+    size: int = 3
+
+    def read(self) -> Iterator[Sample | Reject]:
+        for name in "ab":
+            yield Reject(id=name, reason="r", detail="d")
+
+
+def test_a_reader_that_loses_entries_is_found_out(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="3 entries and 2 results"):
+        write_part((0, Forgetful()), str(tmp_path), "s")
+
+
+def test_what_is_no_unicode_is_escaped_in_whatever_is_written(tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_text(
+        '{"filename": "none.png", "text": "\\ud800"}\n{"filename": "\\ud800.png", "text": "x"}\n'
+    )
+    (part,) = json_lines(SourceOptions(input=str(tmp_path / "l.jsonl")))
+    shard, rejects = write_part((0, part), str(tmp_path), "s")
+    assert shard is None
+    assert rejects["id"].to_pylist() == ["none.png#1", "\\ud800.png#2"]
+    assert rejects["text"].to_pylist() == ["\\ud800", "x"]
+    buffer, info = io.BytesIO(), tarfile.TarInfo("caf\xe9.png")
+    with tarfile.open(fileobj=buffer, mode="w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(info)
+    (tmp_path / "a.tar").write_bytes(buffer.getvalue())
+    (tar,) = webdataset(SourceOptions(input=str(tmp_path / "a.tar")))
+    assert write_part((1, tar), str(tmp_path), "s")[1]["id"].to_pylist() == ["a.tar/caf\\udce9"]
 
 
 def test_the_same_archive_gives_the_same_fingerprint(shared: Path, tmp_path: Path) -> None:

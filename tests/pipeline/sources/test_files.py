@@ -1,10 +1,13 @@
 import io
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
-from pipeline.sources.files import Entry, FilesPart, folder_of, image_uri, in_parts
-from pipeline.sources.samples import MALFORMED, MISSING_IMAGE, Reject, Sample, SourceOptions
+from crnn.errors import ImageRejectedError
+from crnn.preprocess import MAX_BYTES
+from pipeline.sources.files import Entry, FilesPart, folder_of, image_bytes, image_uri, in_parts
+from pipeline.sources.samples import MALFORMED, MISSING_IMAGE, TOO_LARGE, Reject, Sample, SourceOptions
 
 
 def picture(path: Path) -> str:
@@ -38,10 +41,27 @@ def test_every_entry_gives_one_result_in_order(tmp_path: Path) -> None:
     assert isinstance(found[4], Reject)
 
 
+def test_paths_that_can_be_no_file_are_missing_images(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    paths = ("folder", "", "x" * 300 + ".png", "loop", "\ud800.png")
+    options = SourceOptions(input=f"{tmp_path}/gt.txt")
+    entries = [Entry(id=p, text="x", image=image_uri(options, p), where="gt:1") for p in paths]
+    found = list(FilesPart(tuple(entries)).read())
+    assert [f.reason for f in found if isinstance(f, Reject)] == [MISSING_IMAGE] * 5
+
+
+def test_an_image_too_large_to_decode_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(ImageRejectedError, match=TOO_LARGE):
+        image_bytes(str(tmp_path / "a.png"))
+
+
 def test_parts_share_out_all_entries_once() -> None:
     entries = [Entry(id=str(i), text="x", image="y", where="z") for i in range(10)]
     parts = list(in_parts(entries, rows=4))
-    assert [len(part.entries) for part in parts] == [4, 4, 2]
+    assert [part.size for part in parts] == [4, 4, 2]
     assert [e for part in parts for e in part.entries] == entries
     assert list(in_parts([])) == []
 

@@ -28,13 +28,14 @@ def test_a_document_of_mmocr_1_as_it_is_published(shared: Path) -> None:
 def test_bad_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
     path.write_text(
-        '{"filename": "a", "text": "x"}\n{"filename": 3}\nno json\n[]\n{"image": "b", "label": "y"}'
+        '{"filename": "a", "text": "x"}\n{"filename": 3}\nno json\n[]\n{"image": "b", "label": "y"}\n'
+        + "[" * 100_000
     )
     found = entries(json_lines, path)
     assert [e.text for e in found if isinstance(e, Entry)] == ["x", "y"]
     bad = [e for e in found if isinstance(e, Reject)]
-    assert [e.reason for e in bad] == [MALFORMED] * 3
-    assert [e.id for e in bad] == ["l.jsonl:2", "l.jsonl:3", "l.jsonl:4"]
+    assert [e.reason for e in bad] == [MALFORMED] * 4
+    assert [e.id for e in bad] == ["l.jsonl:2", "l.jsonl:3", "l.jsonl:4", "l.jsonl:6"]
 
 
 def test_bad_items_are_named(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_bad_items_are_named(tmp_path: Path) -> None:
     assert "item 2" in found[1].detail
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"data_list": 3}'])
+@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"data_list": 3}', "[" * 100_000])
 def test_another_document_is_refused_with_a_hint(tmp_path: Path, text: str) -> None:
     path = tmp_path / "d.json"
     path.write_text(text)

@@ -121,6 +121,42 @@ def test_a_csv_with_heading_quotes_and_splits(tmp_path: Path) -> None:
     assert [e.split for e in found] == ["train", "test"]
 
 
+def test_a_quote_that_is_not_closed_spoils_its_own_line_only(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'a.png,x\na.png,"SCAN\nb.png,y\nc.png,"p""q"\nd.png,"z"z\n')
+    found = entries(table, path)
+    assert texts(found) == [("a.png", "x"), ("b.png", "y"), ("c.png", 'p"q')]
+    assert [(e.id, e.reason) for e in found if isinstance(e, Reject)] == [
+        ("a.csv:2", MALFORMED),
+        ("a.csv:5", MALFORMED),
+    ]
+
+
+def test_a_byte_in_another_encoding_spoils_its_own_row_only(tmp_path: Path) -> None:
+    found = entries(table, written(tmp_path / "a.csv", b"a,x\nb,\xff\nc,y\n"))
+    assert texts(found) == [("a", "x"), ("c", "y")]
+    assert [e.reason for e in found if isinstance(e, Reject)] == [BAD_ENCODING]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.tsv", "a.jpg\tfoo\tbar\nb.jpg\tx\n"),
+        ("b.tsv", "path\ttext\na.jpg\tfoo\tbar\nb.jpg\tx\n"),
+        ("c.csv", "a.jpg,foo, bar\nb.jpg,x\n"),
+    ],
+)
+def test_more_columns_than_are_known_are_no_label_cut_short(tmp_path: Path, name: str, text: str) -> None:
+    found = entries(table, written(tmp_path / name, text))
+    assert texts(found) == [("b.jpg", "x")]
+    assert "3 columns" in next(e for e in found if isinstance(e, Reject)).detail
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_any_system_ends_them(tmp_path: Path, end: str) -> None:
+    path = written(tmp_path / "gt.txt", end.join(['a.png, "x"', 'b.png, "y"', ""]))
+    assert texts(entries(icdar, path)) == [("a.png", "x"), ("b.png", "y")]
+
+
 def test_the_shared_labels_are_a_table(shared: Path) -> None:
     assert len(texts(entries(table, shared / "data/ic15_train/labels.tsv"))) == 4468
 
@@ -128,8 +164,6 @@ def test_the_shared_labels_are_a_table(shared: Path) -> None:
 def test_a_missing_annotation_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="--input"):
         entries(icdar, tmp_path / "none.txt")
-    with pytest.raises(SourceError, match="--encoding"):
-        entries(table, written(tmp_path / "a.csv", b"a,\xff\n"))
 
 
 def test_images_are_looked_up_as_the_options_say(tmp_path: Path) -> None:
@@ -145,3 +179,9 @@ def test_images_are_looked_up_as_the_options_say(tmp_path: Path) -> None:
 def test_every_entry_has_an_id_of_its_own_though_an_image_is_named_twice(tmp_path: Path) -> None:
     path = written(tmp_path / "gt.txt", 'a.png, "x"\na.png, "y"\n')
     assert len({e.id for e in entries(icdar, path)}) == 2
+    path = written(
+        tmp_path / "l.txt", '["a.png", "a.png", "b.png", "a.png"]\tone\n' + "[" * 100_000 + "\tx\n"
+    )
+    *named, deep = entries(paddle, path)
+    assert [e.id for e in named] == ["a.png#1", "a.png#1.2", "b.png#1", "a.png#1.3"]
+    assert isinstance(deep, Reject)

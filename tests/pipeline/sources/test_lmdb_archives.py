@@ -96,6 +96,35 @@ def test_an_archive_that_was_cut_short_is_refused_not_a_crash(tmp_path: Path) ->
         read(path)
 
 
+def test_labels_beyond_num_samples_are_rejects(tmp_path: Path) -> None:
+    entries = {"num-samples": b"2", "other": b"x"}
+    for i in range(1, 6):
+        entries |= {f"label-{i:09d}": b"w", f"image-{i:09d}": picture()}
+    found = read(archive(tmp_path / "a", entries))
+    assert [type(f) for f in found] == [Sample, Sample, Reject, Reject, Reject]
+    assert [f.id for f in found] == [f"{i:09d}" for i in range(1, 6)]
+    assert "num-samples = 2" in found[2].detail  # type: ignore[union-attr]
+
+
+def test_a_damaged_page_costs_the_samples_on_it_only(tmp_path: Path) -> None:
+    entries = {"num-samples": b"400"}
+    for i in range(1, 401):
+        entries |= {f"label-{i:09d}": f"w{i}".encode() * 20, f"image-{i:09d}": picture()}
+    path = archive(tmp_path / "a", entries)
+    data = bytearray((path / "data.mdb").read_bytes())
+    # A page of labels: its header becomes that of no page.
+    page = data.index(b"w200" * 20) // 4096 * 4096
+    data[page : page + 16] = b"\xff" * 16
+    (path / "data.mdb").write_bytes(data)
+    found = read(path)
+    lost = [f for f in found if isinstance(f, Reject)]
+    assert len(found) == 400
+    assert 0 < len(lost) < 100
+    numbers = [int(f.id) for f in lost]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert all("damaged" in f.detail for f in lost)
+
+
 def test_a_large_archive_in_a_bucket_is_refused_with_what_to_do(tmp_path: Path, s3_bucket: str) -> None:
     for count in (1, 5000):
         entries = {"num-samples": b"%d" % count, "label-000000001": b"w", "image-000000001": picture()}

@@ -31,6 +31,29 @@ def test_svt_with_ready_crops_takes_them_by_their_number(shared: Path) -> None:
     assert (last.image, last.box) == ("/crops/0256.png", None)
 
 
+def test_a_scene_that_comes_twice_gives_words_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "w.xml"
+    scene = (
+        "<image><imageName>s.jpg</imageName>"
+        '<taggedRectangle x="1" y="2" width="3" height="4"><tag>ok</tag></taggedRectangle></image>'
+    )
+    path.write_text(f"<t>{scene}{scene}</t>")
+    assert [e.id for e in entries(svt, path)] == ["s.jpg#1", "s.jpg#2"]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "-1e999"])
+def test_rectangles_of_no_finite_numbers_are_named(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "w.xml"
+    path.write_text(
+        "<t><image><imageName>s.jpg</imageName>"
+        f'<taggedRectangle x="1" y="2" width="{number}" height="4"><tag>ok</tag></taggedRectangle>'
+        "</image></t>"
+    )
+    (found,) = entries(svt, path)
+    assert isinstance(found, Reject)
+    assert found.reason == MALFORMED
+
+
 def test_ic03_word_crops(shared: Path) -> None:
     found = entries(ic03_words, shared / "formats/ic03_word_sample.xml")
     assert len(found) == 12

@@ -1,6 +1,4 @@
 import io
-import json
-import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.sources.archives import parquet, webdataset
+from pipeline.sources.parquet_files import parquet
 from pipeline.sources.samples import Reject, Sample, SourceError, SourceOptions
 from pipeline.storage import write_atomic
 
@@ -21,15 +19,6 @@ def picture() -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (40, 20), 128).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
 
 
 def test_hugging_face_parquet_in_row_groups(tmp_path: Path) -> None:
@@ -76,37 +65,27 @@ def test_other_parquet_is_refused_with_what_it_needs(tmp_path: Path) -> None:
         read(parquet, tmp_path / "empty")
 
 
-def test_webdataset_pairs_members_by_key(tmp_path: Path) -> None:
-    members = [
-        ("a/000.jpg", picture()),
-        ("a/000.txt", "wörd\n".encode()),
-        ("a/001.json", json.dumps({"text": "json"}).encode()),
-        ("a/001.png", picture()),
-        ("a/002.png", picture()),
-        ("a/003.txt", b"x"),
-        ("a/004.cls", b"4"),
-        ("a/004.txt", b"\xff"),
-        ("a/005.json", b"[]"),
-    ]
-    tar(tmp_path / "000.tar", members)
-    found = read(webdataset, tmp_path, split="val")
-    assert [f.text for f in found if isinstance(f, Sample)] == ["wörd", "json"]
-    assert [f.reason for f in found if isinstance(f, Reject)] == [
-        "missing_label",
-        "missing_image",
-        "bad_encoding",
-        "malformed_annotation",
-    ]
-    assert len({f.id for f in found}) == 6
+def test_files_of_one_name_in_different_folders_keep_their_ids_apart(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"image": [picture()], "text": [folder]}), tmp_path / folder / "0000.parquet")
+    found = read(parquet, tmp_path)
+    assert [f.id for f in found] == ["test/0000.parquet#0.0", "train/0000.parquet#0.0"]
 
 
-def test_a_tar_file_that_ends_too_soon_keeps_what_came_before(tmp_path: Path) -> None:
-    members = [
-        (f"{i}.{kind}", picture() if kind == "png" else b"w") for i in range(9) for kind in ("png", "txt")
-    ]
-    path = tar(tmp_path / "a.tar", members)
-    path.write_bytes(path.read_bytes()[:7000])
-    found = read(webdataset, path)
-    assert len([f for f in found if isinstance(f, Sample)]) >= 2
-    assert isinstance(found[-1], Reject)
-    assert "broken after" in found[-1].detail
+def test_a_damaged_row_group_is_lost_alone_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"image": [picture()] * 6, "text": list("abcdef")})
+    pq.write_table(table, path, row_group_size=2, compression="none", use_dictionary=False)
+    with pq.ParquetFile(path) as file:
+        page = file.metadata.row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[page : page + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    parts = list(parquet(SourceOptions(input=str(path))))
+    found = [f for part in parts for f in part.read()]
+    assert [part.size for part in parts] == [2, 2, 2]
+    assert [f.text for f in found if isinstance(f, Sample)] == list("abef")
+    lost = [f for f in found if isinstance(f, Reject)]
+    assert [f.id for f in lost] == ["a.parquet#1.0", "a.parquet#1.1"]
+    assert "row group 1, row 0: damaged" in lost[0].detail
