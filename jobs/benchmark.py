@@ -12,12 +12,12 @@ import torch
 
 from crnn.model import NETWORKS
 from jobs.cli import parse_flags, table
-from jobs.machine import available_cpus
 from jobs.runtime import ExitCode, run_job
 from pipeline.benchmark.catalogue import STAGES
 from pipeline.benchmark.measure import Row, Setting
 from pipeline.benchmark.record import HEADERS, as_json, machine, table_rows, track
 from pipeline.errors import ConfigError
+from pipeline.machine import available_cpus
 from pipeline.storage import write_atomic
 from pipeline.tracking import resolve_tracking_uri
 

@@ -22,6 +22,7 @@ from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline.audit import read_audit
 from pipeline.manifest import NAME, Manifest
 from pipeline.nightly.table import TranscriptTable
+from pipeline.registry import resolve_model
 from pipeline.runs import finished
 from pipeline.shards import read_shard
 from pipeline.storage import exists, join
@@ -98,7 +99,9 @@ class Demo:
         learnt = ("--data", self.train_set, "--validation", f"held_out={self.held_out}")
         kept = ("--output", join(out, "runs"), "--images", str(config.images))
         self.step("training", train.main, "jobs/train.py", "demo", *learnt, *kept)
-        judged = ("--model", "models:/crnn@candidate", "--data", f"held_out={self.held_out}", "--promote")
+        # Pinned: whoever has moved an alias since finds the demo as it was.
+        model = resolve_model(f"models:/crnn@{train.CANDIDATE}").uri
+        judged = ("--model", model, "--data", f"held_out={self.held_out}", "--promote")
         self.step(
             "evaluation", evaluate.main, "jobs/evaluate.py", *judged, "--output", join(out, "evaluation")
         )
@@ -109,7 +112,7 @@ class Demo:
             "--output",
             self.transcripts,
             "--model",
-            "models:/crnn@champion",
+            model,
             "--run",
             "demo",
         )
@@ -128,7 +131,7 @@ class Demo:
         rejected = Counter(row["reason"] for row in rows if row["text"] is None)
         images = {
             "synthesis": self.config.rows,
-            "training": int(done.metrics["images_seen"]),
+            "training": done.images_seen,
             "evaluation": self.config.held_out,
             "transcription": len(rows),
         }
@@ -146,7 +149,7 @@ class Demo:
                 f"{accuracy:.1%} on {cell(self.config.held_out)} held-out words",
             ),
             ("CER", f"{score['validation/held_out/cer']:.2%}"),
-            ("training", f"{cell(score['images_per_s'])} images/s, start-up and checkpoints aside"),
+            ("training", f"{cell(done.images_per_s)} images/s, start-up and checkpoints aside"),
             ("read from files", f"{right / len(self.truths):.1%} of the same words, as PNG files"),
             ("rejected files", ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items()))),
             ("transcripts", TranscriptTable(self.transcripts).uri),

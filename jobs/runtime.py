@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jobs.failures import ExitCode, IncompleteError, explain, find_cause, keep_trace
-from jobs.machine import available_cpus, memory_bytes, object_store, shared_memory_bytes
 from jobs.signals import take_over_again, unwinding
 from pipeline.errors import ConfigError
+from pipeline.machine import available_cpus, memory_bytes, object_store, shared_memory_bytes
 
-__all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "run_job"]
+__all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "require_room", "run_job"]
 
 LEAST_CPUS = 4
 """Logical CPUs of a local Ray: a training worker and data tasks beside it must fit on any laptop."""
@@ -97,6 +97,33 @@ def connect_ray() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def require_room(workers: int, *, gpu: bool) -> None:
+    """Makes sure that a job's workers will find a place, with a CPU left for the data that they wait for.
+
+    A cluster may still grow: there the job waits, and says for what.
+
+    Args:
+        workers: Processes with a CPU each.
+        gpu: With a GPU each besides.
+
+    Raises:
+        ConfigError: This machine is all there is, and it is too small.
+    """
+    import ray
+
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    wanted = {"CPU": workers + 1, "GPU": workers if gpu else 0}
+    lacking = {name: count for name, count in wanted.items() if there.get(name, 0) < count}
+    if not lacking:
+        return
+    asked = f"{workers} workers and their data need " + ", ".join(
+        f"{count} {name}s, of which there are {there.get(name, 0):g}" for name, count in lacking.items()
+    )
+    if not os.environ.get("RAY_ADDRESS"):
+        raise ConfigError(f"{asked}. Ask for fewer workers, or run on a cluster (RAY_ADDRESS).")
+    log.warning("%s: waiting for the cluster to grow.", asked)
 
 
 def _join(address: str, quiet: bool) -> None:

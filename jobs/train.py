@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from jobs.cli import Progress, cell, parse_recipe, table
 from jobs.recipes import RECIPES
-from jobs.runtime import connect_ray, run_job
+from jobs.runtime import connect_ray, require_room, run_job
 from pipeline import provenance
 from pipeline.board import Facts
 from pipeline.fit import FitResult, Plan, fit, plan_run
@@ -42,6 +42,7 @@ def run(config: TrainConfig) -> None:
     line = Line()
     try:
         with connect_ray():
+            require_room(config.workers, gpu=config.gpu)
             done = fit(plan, tracker, came_from.as_dict(), line.show)
         version = register(plan, tracker, done)
     except BaseException as error:
@@ -101,29 +102,33 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
     rows = [
         (
             name,
-            plan.held_out[name].rows,
+            *(int(metrics[f"validation/{name}/{key}"]) for key in ("words", "rejected")),
             *(metrics[f"validation/{name}/{key}"] for key in ("word_accuracy", "cer")),
         )
         for name in config.held_out
     ]
-    rejected = ", ".join(f"{cell(count)} {reason}" for reason, count in done.audit.rejected.items())
+    rejects = dict(done.audit.rejected) | ({"undecodable": done.undecodable} if done.undecodable else {})
+    rejected = ", ".join(f"{cell(count)} {reason}" for reason, count in rejects.items())
     facts = [
         ("run", f"{config.name}{' (was finished before)' if done.resumed else ''}"),
         (
             "rows",
-            f"{cell(done.audit.read)} read, {cell(done.audit.kept)} kept, {rejected or 'none rejected'}",
+            f"{cell(done.audit.read)} read, {cell(done.audit.kept - done.undecodable)} kept, "
+            f"{rejected or 'none rejected'}",
         ),
-        ("rejects", join(config.run_uri, "audit", "rejects.parquet") if rejected else "none"),
+        ("rejects", join(config.run_uri, "audit", "*.parquet") if rejected else "none"),
         ("began with", f"{plan.start.uri}: {plan.start.adoption}" if plan.start else "random weights"),
         ("padding", f"{done.audit.padding_share:.1%} of the pixels"),
-        ("images seen", cell(int(metrics["images_seen"]))),
-        ("images/s", cell(metrics["images_per_s"])),
-        ("bundle", join(done.checkpoint_uri, BUNDLE)),
+        ("images seen", cell(done.images_seen)),
+        ("images/s", cell(done.images_per_s)),
+        ("bundle", f"{join(done.checkpoint_uri, BUNDLE)}, after {cell(int(metrics['images_seen']))} images"),
         ("registered", f"models:/{config.register_as}/{version}, @{CANDIDATE}" if version else "no"),
     ]
     width = max(len(name) for name, _ in facts)
     told = [f"{name.ljust(width)}  {value}" for name, value in facts]
-    return "\n".join([table(("held-out words", "rows", "word accuracy", "CER"), rows), "", *told])
+    return "\n".join(
+        [table(("held-out words", "words", "rejected", "word accuracy", "CER"), rows), "", *told]
+    )
 
 
 if __name__ == "__main__":

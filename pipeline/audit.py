@@ -17,6 +17,7 @@ from pipeline.storage import exists, join, parquet_bytes, read_bytes, write_atom
 
 REPORT = "audit.json"
 REJECTS = "rejects.parquet"
+UNDECODABLE = "undecodable.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +77,23 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str)
     fields = {name: getattr(result, name) for name in Audit.__dataclass_fields__}
     write_atomic(join(report_uri, REPORT), json.dumps(fields, indent=2).encode())
     return result
+
+
+def write_undecodable(run_uri: str, rejects: Mapping[str, tuple[str, str]]) -> int:
+    """Writes the images that training couldn't decode beside the audit's rejects; returns how many.
+
+    Args:
+        run_uri: The training run's folder.
+        rejects: Reason and detail by id.
+    """
+    rows = [
+        {"id": key, "source": "", "text": None, "reason": reason, "detail": detail}
+        for key, (reason, detail) in sorted(rejects.items())
+    ]
+    if rows:
+        table = pa.Table.from_pylist(rows, schema=REJECT_SCHEMA)
+        write_atomic(join(run_uri, "audit", UNDECODABLE), parquet_bytes(table))
+    return len(rows)
 
 
 def read_audit(report_uri: str) -> Audit | None:

@@ -1,6 +1,7 @@
 """The Ray Data graph of training: windows → packs, spread over the cluster, split over the workers."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> 
     def packs(rows: pa.Table) -> Iterator[pa.Table]:
         for row in rows.to_pylist():
             window = Window(index=row["window"], epoch=row["epoch"], shards=tuple(row["shards"]))
-            yield from packer.packs(window, consumed)
+            yield from packer.packs(window, skip=partial(consumed.is_consumed, window.index))
 
     with paced(target_max_block_size=BLOCK_BYTES):
         dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))

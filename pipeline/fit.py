@@ -1,8 +1,8 @@
 """A training run from the driver's side: its identity, the order of its data, Ray Train around it."""
 
+import contextlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,7 +11,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from pipeline.audit import Audit, audit
+from pipeline.audit import Audit, audit, write_undecodable
 from pipeline.board import Facts, open_board
 from pipeline.dataset import UnevenSplit, training_feed
 from pipeline.errors import DivergedError
@@ -19,7 +19,15 @@ from pipeline.grace import run_with_grace
 from pipeline.manifest import Manifest
 from pipeline.order import Position, plan_windows
 from pipeline.packing import Packer
-from pipeline.runs import CheckpointFiles, claim, finished, latest_position, mark_finished
+from pipeline.runs import (
+    CheckpointFiles,
+    claim,
+    finished,
+    latest_checkpoint,
+    latest_position,
+    mark_finished,
+)
+from pipeline.snapshot import mend_snapshot
 from pipeline.start import Start, find_start
 from pipeline.storage import absolute, join, resolve
 from pipeline.tracking import DataInput, Tracker
@@ -59,7 +67,13 @@ class FitResult:
     """Of the best checkpoint; `bundle/` in it is the recogniser."""
     metrics: Mapping[str, float]
     """Of that checkpoint, on the held-out words."""
+    images_seen: int
+    """In all."""
+    images_per_s: float
+    """Over the whole run, start-up and looks at held-out words aside."""
     audit: Audit
+    undecodable: int
+    """Images that the audit, which reads labels, let pass and that can't be decoded."""
     resumed: bool
     """The run was finished before, and nothing was trained now."""
 
@@ -112,21 +126,39 @@ def fit(
     done = finished(config.run_uri)
     resumed = done is not None and done.reaches(config.images, config.minutes)
     if done is None or not resumed:
-        result = _train(plan, checked, tracker, provenance, show)
+        mend_snapshot(config.run_uri, config.score)
+        try:
+            result = _train(plan, checked, tracker, provenance, show)
+        except BaseException:
+            # The controller, which sends points as they are saved, is gone before the last of them.
+            with contextlib.suppress(Exception):
+                if checkpoint := latest_checkpoint(config.run_uri):
+                    send_checkpoint(CheckpointFiles.of(checkpoint), tracker)
+            raise
         scored = [pair for pair in result.best_checkpoints or () if config.score in pair[1]]
-        best, metrics = max(scored, key=lambda pair: float(pair[1][config.score]))
+        # Of equals the later one: it has learnt longer.
+        best, metrics = max(scored, key=lambda pair: (pair[1][config.score], pair[1]["step"]))
         done = mark_finished(
             config.run_uri,
             best,
             metrics,
             last=result.checkpoint or best,
+            last_metrics=result.metrics or metrics,
             images=config.images,
             minutes=config.minutes,
         )
     # Whatever MLflow missed on the way; what it has stays as it is.
     for uri in {done.checkpoint_uri, done.last_uri}:
         send_checkpoint(CheckpointFiles.at(uri), tracker)
-    return FitResult(checkpoint_uri=done.checkpoint_uri, metrics=done.metrics, audit=checked, resumed=resumed)
+    return FitResult(
+        checkpoint_uri=done.checkpoint_uri,
+        metrics=done.metrics,
+        images_seen=done.images_seen,
+        images_per_s=done.images_per_s,
+        audit=checked,
+        undecodable=write_undecodable(config.run_uri, CheckpointFiles.at(done.last_uri).rejects()),
+        resumed=resumed,
+    )
 
 
 def _train(
@@ -148,7 +180,7 @@ def _train(
         save_every=config.save_every,
         start=ray.put(plan.start.weights) if plan.start else None,
         max_refused=config.max_refused,
-        threads=1 if config.gpu else max(1, (os.cpu_count() or 1) // config.workers),
+        gpu=config.gpu,
         provenance=dict(provenance),
     )
 
@@ -192,7 +224,7 @@ def _identity(plan: Plan) -> dict[str, object]:
         "charset": rules.charset.fingerprint,
         "network": json.dumps(asdict(rules.network)),
         "preprocess": asdict(config.preprocess),
-        "start": plan.start.digest if plan.start else None,
+        "start": config.start_from,
         "optimizer": asdict(config.optimizer),
         "order": [config.seed, config.window_rows, config.pack_columns],
     }

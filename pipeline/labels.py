@@ -11,6 +11,7 @@ from crnn.preprocess import PreprocessConfig
 EMPTY_LABEL = "empty_label"
 OUTSIDE_CHARSET = "outside_charset"
 TOO_MANY_CHARACTERS = "label_too_long"
+WRONG_SIZE = "wrong_size"
 
 
 class LabelRejectedError(ValueError):
@@ -49,6 +50,8 @@ class LabelRules:
         if outside:
             raise LabelRejectedError(OUTSIDE_CHARSET, f"{text!r} holds {' '.join(outside)}")
         target = self.charset.encode(text)
+        if min(width, height) < 1:
+            raise LabelRejectedError(WRONG_SIZE, f"the data set says {width}×{height} pixels")
         try:
             canonical = self.preprocess.canonical_width(self.preprocess.scaled_width(width, height))
         except ImageRejectedError as error:

@@ -4,7 +4,8 @@
     bundle/               the averaged weights as a recogniser                             (rank 0)
     history.jsonl         every metric point of the run so far                             (rank 0)
     pictures/<set>/       held-out words as the model reads them at this step              (rank 0)
-    position-<rank>.json  which packs this rank consumed since the last start              (each rank)
+    position-<rank>.json  which packs this rank consumed, and all did before its start     (each rank)
+    rejects-<rank>.json   images that it couldn't decode, likewise                         (each rank)
 
 Ray merges the ranks' files into one directory. The history belongs to the checkpoint, so that points of work
 that was lost with a crash are lost with it, and the curves show one timeline.
@@ -36,18 +37,18 @@ class Progress:
     """Images seen by all workers."""
     skipped_steps: int = 0
     """Steps whose gradient wasn't finite and was not applied."""
-    undecodable: int = 0
-    """Images that the shards promised and that this rank couldn't decode."""
     seconds: float = 0.0
     """Spent on training, over all starts; looks at held-out words and checkpoints not counted."""
     position: Position = field(default_factory=Position)
+    rejects: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Reason and detail by the id of each image that the shards promised and that can't be decoded."""
     history: list[MetricPoint] = field(default_factory=list)
 
 
-def write_rank(directory: Path, rank: int, position: Position) -> None:
+def write_rank(directory: Path, rank: int, progress: Progress) -> None:
     """Writes the share of a checkpoint that every rank has."""
-    path = directory / f"position-{rank:05d}.json"
-    path.write_text(json.dumps(position.to_dict()), encoding="utf-8")
+    for name, values in (("position", progress.position.to_dict()), ("rejects", progress.rejects)):
+        (directory / f"{name}-{rank:05d}.json").write_text(json.dumps(values), encoding="utf-8")
 
 
 def write_shared(
@@ -57,7 +58,6 @@ def write_shared(
     counters = {
         "images": progress.images,
         "skipped_steps": progress.skipped_steps,
-        "undecodable": progress.undecodable,
         "seconds": progress.seconds,
     }
     torch.save({"learner": state, "counters": counters}, directory / STATE)
@@ -83,6 +83,7 @@ def read(directory: Path, device: torch.device) -> tuple[dict[str, Any], Progres
         )
         progress = Progress(**saved["counters"])
         progress.position = read_position(directory)
+        progress.rejects = read_rejects(directory)
         progress.history = read_history(directory)
     except (OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, UnpicklingError) as error:
         told = str(error).partition("\n")[0]
@@ -97,6 +98,15 @@ def read_position(directory: Path) -> Position:
     """What all ranks of a checkpoint consumed, merged."""
     paths: Sequence[Path] = sorted(directory.glob("position-*.json"))
     return Position.merge(Position.from_dict(json.loads(p.read_text(encoding="utf-8"))) for p in paths)
+
+
+def read_rejects(directory: Path) -> dict[str, tuple[str, str]]:
+    """What all ranks of a checkpoint couldn't decode: reason and detail by id."""
+    merged: dict[str, tuple[str, str]] = {}
+    for path in sorted(directory.glob("rejects-*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        merged |= {key: (reason, detail) for key, (reason, detail) in found.items()}
+    return merged
 
 
 def read_history(directory: Path) -> list[MetricPoint]:

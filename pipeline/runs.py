@@ -13,7 +13,7 @@ from pyarrow.fs import FileSelector, FileSystem
 
 from pipeline.errors import ConfigError
 from pipeline.order import Position
-from pipeline.resume import HISTORY, PICTURES, read_history, read_position
+from pipeline.resume import HISTORY, PICTURES, read_history, read_position, read_rejects
 from pipeline.storage import create_exclusive, exists, join, read_bytes, resolve, write_atomic
 from pipeline.tracking import MetricPoint
 
@@ -55,6 +55,10 @@ class Finished:
     """Of the best checkpoint."""
     metrics: dict[str, float]
     """Of the best checkpoint."""
+    images_seen: int
+    """In all, up to the last checkpoint."""
+    images_per_s: float
+    """Over the whole run, start-up and looks at held-out words aside."""
     last_uri: str
     """Of the last checkpoint, which has the history of the whole run."""
     images: int
@@ -78,6 +82,7 @@ def mark_finished(
     best: "ray.train.Checkpoint",
     metrics: Mapping[str, Any],
     last: "ray.train.Checkpoint",
+    last_metrics: Mapping[str, Any],
     *,
     images: int,
     minutes: float | None,
@@ -86,22 +91,33 @@ def mark_finished(
     numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
     uris = [join(run_uri, Path(checkpoint.path).name) for checkpoint in (best, last)]
     result = Finished(
-        checkpoint_uri=uris[0], metrics=numbers, last_uri=uris[1], images=images, minutes=minutes
+        checkpoint_uri=uris[0],
+        metrics=numbers,
+        images_seen=int(last_metrics["images_seen"]),
+        images_per_s=float(last_metrics["images_per_s"]),
+        last_uri=uris[1],
+        images=images,
+        minutes=minutes,
     )
     write_atomic(join(run_uri, FINISHED), json.dumps(asdict(result), indent=2).encode())
     return result
 
 
-def latest_position(run_uri: str) -> Position | None:
-    """What the run's last whole checkpoint has consumed; None where there is no checkpoint yet."""
+def latest_checkpoint(run_uri: str) -> "ray.train.Checkpoint | None":
+    """The run's last whole checkpoint; None where there is none yet."""
     location = resolve(run_uri)
     try:
-        result = ray.train.Result.from_path(location.path, storage_filesystem=location.filesystem)
+        return ray.train.Result.from_path(location.path, storage_filesystem=location.filesystem).checkpoint
     except (RuntimeError, FileNotFoundError, ValueError):
         return None
-    if result.checkpoint is None:
+
+
+def latest_position(run_uri: str) -> Position | None:
+    """What the run's last whole checkpoint has consumed; None where there is no checkpoint yet."""
+    checkpoint = latest_checkpoint(run_uri)
+    if checkpoint is None:
         return None
-    with result.checkpoint.as_directory() as directory:
+    with checkpoint.as_directory() as directory:
         return read_position(Path(directory))
 
 
@@ -127,6 +143,15 @@ class CheckpointFiles:
         with TemporaryDirectory() as name:
             (Path(name) / HISTORY).write_bytes(self._read(HISTORY))
             return read_history(Path(name))
+
+    def rejects(self) -> dict[str, tuple[str, str]]:
+        """Reason and detail, by id, of the images that training couldn't decode."""
+        with TemporaryDirectory() as name:
+            files = self._filesystem.get_file_info(FileSelector(self._path))
+            for file in (PurePosixPath(f.path).name for f in files):
+                if file.startswith("rejects-"):
+                    (Path(name) / file).write_bytes(self._read(file))
+            return read_rejects(Path(name))
 
     def pictures(self) -> dict[tuple[str, int], bytes]:
         """PNG sheets of held-out words by validation set and step."""

@@ -1,5 +1,6 @@
 """What a training run is made of."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,6 +94,8 @@ class TrainConfig:
             raise ConfigError(f"{', '.join(wrong)} must be at least 1.")
         if not self.name or "/" in self.name:
             raise ConfigError(f"A run's name is a folder's name; {self.name!r} can't be one.")
+        if self.register_as is not None and not re.fullmatch(r"[^/:]+", self.register_as):
+            raise ConfigError(f"A registered model's name has no / or :; {self.register_as!r} can't be one.")
         if not self.validation:
             raise ConfigError("Give at least one --validation data set, as name=URI.")
         named_uris(self.validation, "Validation sets")

@@ -22,6 +22,10 @@ _SHOWN = 48
 class Finding:
     """What a set of held-out words said."""
 
+    words: int
+    """That were read."""
+    rejected: int
+    """Rows of the set that can't be: their label or their image is no good."""
     word_accuracy: float
     cer: float
     loss: float
@@ -31,7 +35,7 @@ class Finding:
 
     def metrics(self, name: str) -> dict[str, float]:
         """As metrics of the validation set `name`."""
-        keys = ("word_accuracy", "cer", "loss")
+        keys = ("word_accuracy", "cer", "loss", "words", "rejected")
         return {f"validation/{name}/{key}": float(getattr(self, key)) for key in keys}
 
 
@@ -45,13 +49,13 @@ class HeldOut:
     def load(cls, packer: Packer, rank: int, world_size: int) -> "HeldOut":
         """Decodes this rank's share of the data set, every `world_size`-th pack of it."""
         height, cpu = packer.rules.preprocess.height, torch.device("cpu")
-        packs: list[Pack] = []
-        seen = 0
-        for shard in range(len(packer.manifest.shards)):
-            for table in packer.packs(Window(index=shard, epoch=0, shards=(shard,))):
-                if seen % world_size == rank:
-                    packs.append(Pack.from_table(table, height, cpu))
-                seen += 1
+        packs = [
+            Pack.from_table(table, height, cpu)
+            for shard in range(len(packer.manifest.shards))
+            for table in packer.packs(
+                Window(index=shard, epoch=0, shards=(shard,)), skip=lambda pack: pack % world_size != rank
+            )
+        ]
         return cls(packer, packs)
 
     @torch.inference_mode()
@@ -89,6 +93,8 @@ class HeldOut:
         total, loss = sum((c for c, _ in shares), Counts()), sum(value for _, value in shares)
         return Finding(
             word_accuracy=total.word_accuracy,
+            words=total.words,
+            rejected=self._packer.manifest.rows - total.words,
             cer=total.cer,
             loss=loss / max(total.words, 1),
             sheet=word_sheet(words),

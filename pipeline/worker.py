@@ -1,7 +1,8 @@
 """What runs in each training worker: take packs, step, look at held-out words now and then, save.
 
-Batch norm across workers: each normalises with the statistics of its own batch, and the running statistics
-are rank 0's, which DistributedDataParallel sends to the others before each step.
+Batch norm across workers: each normalises with the statistics of its own batch. The running statistics are
+rank 0's, which DistributedDataParallel sends to the others before each step, and their averages are rank 0's,
+which are sent before each look at held-out words: what is evaluated is what is saved.
 """
 
 import copy
@@ -25,6 +26,7 @@ from crnn.precision import Precision
 from crnn.training import Batch, Learner, OptimizerConfig
 from pipeline import resume
 from pipeline.board import StopSign
+from pipeline.machine import available_cpus
 from pipeline.meter import Meter, Turn
 from pipeline.packing import Pack, Packer
 from pipeline.tracking import MetricPoint
@@ -52,8 +54,7 @@ class WorkerConfig:
     """Ray's reference to the weights before the first step; None where they are the seed's."""
     max_refused: int
     """Steps in a row without a finite gradient, before the run gives up."""
-    threads: int
-    """Of each worker, on the CPU."""
+    gpu: bool
     provenance: dict[str, object]
 
 
@@ -74,7 +75,9 @@ class Worker:
         self.config, self._board = config, board
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
-        torch.set_num_threads(config.threads)
+        # Of this machine, which isn't the driver's; a GPU's worker computes little besides.
+        cores = 1 if config.gpu else available_cpus() // context.get_local_world_size()
+        torch.set_num_threads(max(1, cores))
         rules = config.packer.rules
         self.network = seeded(rules.network, rules.charset.num_classes, config.packer.seed)
         if config.start is not None:
@@ -105,13 +108,14 @@ class Worker:
             with checkpoint.as_directory() as directory:
                 state, self.progress = resume.read(Path(directory), self.device)
             self.learner.restore(state)
+            if self.rank:  # what all ranks had is now rank 0's, and counted once
+                self.progress.rejects = {}
         last: Batch | None = None
         packs = self._packs()
         next_save = self._next_save()
+        pack = next(packs, None)
+        self.meter = Meter()  # the wait for the first pack is the start-up's
         while True:
-            started = time.perf_counter()
-            pack = next(packs, None)
-            self.meter.wait_s += time.perf_counter() - started
             count = pack.batch.count if pack else 0
             turn = self._turn(count, pack is not None)
             if turn.stop:
@@ -121,7 +125,7 @@ class Worker:
                 break
             if pack:
                 self.progress.position.consume(pack.window, pack.pack, pack.packs_in_window)
-                self.progress.undecodable += len(pack.rejects)
+                self.progress.rejects |= {r["id"]: (r["reason"], r["detail"]) for r in pack.rejects}
             if turn.images:
                 last = pack.batch if pack and count else last or self._blank_batch()
                 if not self._step(last, count, turn) and self._gives_up(last, pack):
@@ -129,7 +133,11 @@ class Worker:
             if self.progress.images >= next_save:
                 self._save()
                 next_save = self._next_save()
-        self._save()
+            started = time.perf_counter()
+            pack = next(packs, None)
+            self.meter.wait_s += time.perf_counter() - started
+        if not self._has_looked():
+            self._save()
 
     def _step(self, batch: Batch, count: int, turn: Turn) -> bool:
         """Whether the step was applied, which is the same on every rank."""
@@ -169,7 +177,7 @@ class Worker:
             "train/images_per_s": rate,
             "train/data_wait_share": wait_s / (elapsed * self.world_size),
             "train/skipped_steps": self.progress.skipped_steps,
-            "train/undecodable_images": self._sums([self.progress.undecodable])[0],
+            "train/undecodable_images": self._sums([len(self.progress.rejects)])[0],
         }
         self._note(values)
         if self.rank == 0:
@@ -187,6 +195,9 @@ class Worker:
         if self.meter.steps:
             self._log_interval()
         rules = self.config.packer.rules
+        if self.world_size > 1:
+            for name, _ in self.network.named_buffers():
+                dist.broadcast(self.learner.averaged[name], src=0)
         shown = copy.deepcopy(self.network).eval()
         shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))
         found = {
@@ -199,7 +210,7 @@ class Worker:
         self._note(metrics(found))
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
-            resume.write_rank(directory, self.rank, self.progress.position)
+            resume.write_rank(directory, self.rank, self.progress)
             if self.rank == 0:
                 bundle = Bundle(
                     network=rules.network,
@@ -217,6 +228,11 @@ class Worker:
             }
             ray.train.report(reported, checkpoint=ray.train.Checkpoint.from_directory(directory))
         self.meter = Meter()
+
+    def _has_looked(self) -> bool:
+        """Whether the held-out words were read at this very step; a second time would tell nothing new."""
+        looks = (p.step for p in reversed(self.progress.history) if p.key.startswith("validation/"))
+        return next(looks, None) == self.learner.steps
 
     def _packs(self) -> Iterator[Pack]:
         feed = ray.train.get_dataset_shard("train")

@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from crnn.errors import ModelConfigError
 from jobs.failures import ExitCode, IncompleteError
-from jobs.machine import MIB, available_cpus, memory_bytes, object_store
 from jobs.runtime import connect_ray, run_job
 from pipeline.errors import ConfigError, DataError, ModelNotFoundError
+from pipeline.machine import object_store
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +64,7 @@ def test_an_unforeseen_error_names_its_place_and_keeps_its_trace(
     run_job(lambda: object_store("much", 0)[0])  # type: ignore[arg-type]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: TypeError: ")
-    assert lines[1].startswith("  in jobs/machine.py:")
+    assert lines[1].startswith("  in pipeline/machine.py:")
     assert lines[1].endswith("(object_store)")
     trace = Path(lines[2].removeprefix("  The whole trace: "))
     assert "Traceback (most recent call last)" in trace.read_text()
@@ -229,22 +227,3 @@ def test_a_dashboard_s_address_is_refused_with_what_to_do(no_cluster: pytest.Mon
     no_cluster.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(ConfigError, match="ray job submit"), connect_ray():
         pass
-
-
-@given(memory=st.integers(64 * MIB, 1 << 42), shared=st.integers(0, 1 << 42))
-def test_the_object_store_fits_the_memory_and_the_folder_it_is_mapped_from(memory: int, shared: int) -> None:
-    size, directory = object_store(memory, shared)
-    assert size >= 128 * MIB
-    assert size <= max(memory * 3 // 10, 128 * MIB)
-    if directory is None:
-        assert size <= shared
-
-
-def test_a_container_s_limits_count_and_their_absence_does_not_hurt(tmp_path: Path) -> None:
-    machine = available_cpus(tmp_path), memory_bytes(tmp_path)
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert (available_cpus(tmp_path), memory_bytes(tmp_path)) == machine
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    (tmp_path / "memory.max").write_text(f"{512 * MIB}\n")
-    assert (available_cpus(tmp_path), memory_bytes(tmp_path)) == (1, 512 * MIB)

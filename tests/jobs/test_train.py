@@ -76,6 +76,8 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     assert main(flags) == ExitCode.OK
     assert "was finished before" in capsys.readouterr().out
     assert resolve_model("models:/crnn@candidate", store).version == "1"
+    assert main([*flags, "--name", "crowd", "--workers", "4"]) == ExitCode.BAD_CONFIG
+    assert "4 workers and their data need 5 CPUs, of which there are 4" in capsys.readouterr().err
     further = ["--name", "further", "--start-from", "models:/crnn@candidate", "--charset", "latin94"]
     assert main([*flags, *further]) == ExitCode.OK
     told = capsys.readouterr().out
@@ -93,6 +95,7 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
         (["--images", "0"], "at least 1"),
         (["--imagse", "9"], "--images"),
         (["--name", "a/b"], "can't be one"),
+        (["--register-as", "a/b"], "has no / or :"),
         (["--tracking", "ftp://x"], "no tracking URI"),
         (["--start-from", "no-such-bundle"], "no-such-bundle"),
     ],

@@ -1,5 +1,6 @@
 """A checkpoint holds all that a later start needs, of all ranks, and is refused when it isn't whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,12 @@ def checkpoint(tmp_path: Path) -> Path:
     positions[1].consume(1, 3, 5)
     weights = seeded(SMALL, ALNUM36.num_classes, 0).state_dict()
     progress = resume.Progress(
-        images=7, skipped_steps=1, undecodable=2, seconds=1.5, history=[MetricPoint("train/loss", 0.5, 3, 99)]
+        images=7, skipped_steps=1, seconds=1.5, history=[MetricPoint("train/loss", 0.5, 3, 99)]
     )
     bundle = Bundle(network=SMALL, charset=ALNUM36, preprocess=PreprocessConfig(), weights=weights)
     for rank, position in enumerate(positions):
-        resume.write_rank(tmp_path, rank, position)
+        rejects = {"both": ("truncated", "cut"), f"rank {rank}": ("undecodable", "odd")}
+        resume.write_rank(tmp_path, rank, replace(progress, position=position, rejects=rejects))
     resume.write_shared(
         tmp_path, {"network": weights, "steps": 3}, progress, bundle, {"svt/000000003.png": b"png"}
     )
@@ -37,7 +39,9 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_what_was_written_comes_back_with_the_ranks_positions_merged(checkpoint: Path) -> None:
     state, progress = resume.read(checkpoint, torch.device("cpu"))
     assert state["steps"] == 3
-    assert (progress.images, progress.skipped_steps, progress.undecodable, progress.seconds) == (7, 1, 2, 1.5)
+    assert (progress.images, progress.skipped_steps, progress.seconds) == (7, 1, 1.5)
+    odd = ("undecodable", "odd")
+    assert progress.rejects == {"both": ("truncated", "cut"), "rank 0": odd, "rank 1": odd}
     assert progress.history == [MetricPoint("train/loss", 0.5, 3, 99)]
     assert progress.position == Position(through=1, packs={1: {3}}, sizes={1: 5})
     assert (checkpoint / "pictures" / "svt" / "000000003.png").read_bytes() == b"png"

@@ -26,13 +26,15 @@ def test_a_run_is_over_when_it_was_marked_so(tmp_path: Path) -> None:
     run = str(tmp_path)
     assert finished(run) is None
     best, last = (ray.train.Checkpoint(str(tmp_path / name)) for name in ("checkpoint_1", "checkpoint_2"))
-    marked = mark_finished(run, best, {"accuracy": 1, "note": "x"}, last=last, images=100, minutes=5.0)
+    seen = {"images_seen": 120, "images_per_s": 3.5}
+    marked = mark_finished(run, best, {"accuracy": 1, "note": "x"}, last, seen, images=100, minutes=5.0)
     assert finished(run) == marked
     assert marked.reaches(100, 5.0)
     assert marked.reaches(90, 4.0)
     further = [(101, 5.0), (100, 6.0), (100, None)]
     assert not any(marked.reaches(images, minutes) for images, minutes in further)
     assert marked.metrics == {"accuracy": 1.0}
+    assert (marked.images_seen, marked.images_per_s) == (120, 3.5)
     assert marked.checkpoint_uri == f"{tmp_path}/checkpoint_1"
     assert marked.last_uri == f"{tmp_path}/checkpoint_2"
 

@@ -60,7 +60,8 @@ def one_rank(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     held_out = HeldOut.load(packer(f"{folder}/data-{rank}"), rank, 2)
     found = held_out.evaluate(talkative(), "fp32", dist.group.WORLD)  # type: ignore[arg-type]
-    torch.save([found.word_accuracy, found.cer, found.loss], f"{folder}/{rank}.pt")
+    values = [found.words, found.rejected, found.word_accuracy, found.cer, found.loss]
+    torch.save(values, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -69,14 +70,17 @@ def test_two_ranks_together_find_what_one_finds(tmp_path: Path) -> None:
     mp.start_processes(one_rank, args=(str(tmp_path),), nprocs=2, start_method="spawn")
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")
-        assert found == pytest.approx([alone.word_accuracy, alone.cer, alone.loss], rel=1e-5)
+        wanted = [alone.words, alone.rejected, alone.word_accuracy, alone.cer, alone.loss]
+        assert found == pytest.approx(wanted, rel=1e-5)
 
 
 def test_each_set_has_metrics_of_its_own() -> None:
     findings = {
-        n: Finding(word_accuracy=a, cer=0.5, loss=2.0, sheet=b"") for n, a in (("a", 0.1), ("b", 0.2))
+        n: Finding(words=9, rejected=1, word_accuracy=a, cer=0.5, loss=2.0, sheet=b"")
+        for n, a in (("a", 0.1), ("b", 0.2))
     }
     found = metrics(findings)
     assert found["validation/a/word_accuracy"] == 0.1
     assert found["validation/b/word_accuracy"] == 0.2
-    assert len(found) == 6
+    assert found["validation/b/words"] == 9
+    assert len(found) == 10

@@ -1,0 +1,78 @@
+"""Ray Train's list of a run's checkpoints, mended where it isn't what lies there.
+
+Ray (2.60) gives a run up where a folder of its list is missing, so that nobody could delete a damaged
+checkpoint, and where the list itself is cut short: on disks it is written in place, and the machine may die.
+"""
+
+import json
+import logging
+import math
+from typing import Any
+
+from ray import __version__ as ray_version
+
+from pipeline.resume import STATE
+from pipeline.runs import CheckpointFiles
+from pipeline.storage import exists, join, list_objects, read_bytes, write_atomic
+
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+log = logging.getLogger(__name__)
+
+
+def mend_snapshot(run_uri: str, score: str) -> None:
+    """Makes the list name the checkpoints that are there, the last one as the one to go on from.
+
+    Args:
+        run_uri: The run's folder; nothing happens where it has no list yet.
+        score: The metric by which checkpoints are ordered.
+    """
+    uri = join(run_uri, SNAPSHOT)
+    if not exists(uri):
+        return
+    try:
+        found = json.loads(read_bytes(uri))
+        listed = {result["checkpoint_dir_name"]: result for result in found["checkpoint_results"]}
+    except (ValueError, KeyError, TypeError):
+        found, listed = None, {}
+    names = sorted(n for n in _folders(run_uri) if exists(join(run_uri, n, STATE)))
+    if found is not None:
+        names = [name for name in names if name in listed]
+        if len(names) == len(listed):
+            return
+    results = [listed.get(name) or _result(run_uri, name) for name in names]
+    latest = results[-1] if results else None
+    log.warning(
+        "%s doesn't list what is there; it is written anew with %d checkpoints: %s.",
+        uri,
+        len(names),
+        ", ".join(names) or "the run starts over",
+    )
+    results.sort(key=lambda r: r["metrics"].get(score, -math.inf))
+    mended = {
+        "ray_version": ray_version,
+        "checkpoint_results": results,
+        "checkpoint_report_indices": [names.index(result["checkpoint_dir_name"]) for result in results],
+        "latest_checkpoint_result": latest,
+        "pending_training_results": [],
+        "pending_validation_specs": [],
+        "current_report_index": len(results),
+        "validated_checkpoint_dir_names": [],
+        "timed_out_validation_checkpoint_dir_names": [],
+        "failed_validation_checkpoint_dir_names": [],
+    }
+    write_atomic(uri, json.dumps(mended).encode())
+
+
+def _folders(run_uri: str) -> set[str]:
+    parts = (item.key.split("/") for item in list_objects(run_uri))
+    return {part for key in parts for part in key if part.startswith("checkpoint_2")}
+
+
+def _result(run_uri: str, name: str) -> dict[str, Any]:
+    """What Ray notes of a checkpoint, from the checkpoint's own history."""
+    points = CheckpointFiles.at(join(run_uri, name)).history()
+    step = max((p.step for p in points), default=0)
+    values = {p.key: p.value for p in points if p.step == step}
+    metrics = {key: value for key, value in values.items() if key.startswith("validation/")}
+    metrics |= {"step": step, "images_seen": values.get("train/images_seen", 0)}
+    return {"version": 0, "checkpoint_dir_name": name, "metrics": metrics}
