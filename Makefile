@@ -50,6 +50,6 @@ demo: $(STAMP)
 
 ui: $(STAMP)
 	test -f out/mlflow.db || { echo "There are no runs yet: make demo makes the first."; exit 1; }
-	echo "http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	echo "http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning (Ctrl-C ends it)"
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --backend-store-uri sqlite:///out/mlflow.db \
 		--default-artifact-root out/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
