@@ -17,7 +17,8 @@ from crnn.decode import Span
 def character_spans(log_probs_TV: Tensor, classes: Sequence[int]) -> tuple[Span, ...]:
     """Frames of each character of a text on its likeliest alignment, by Viterbi's algorithm.
 
-    Of the best path's own text, these are the best path's own spans.
+    Of the best path's own text, these are the best path's own spans, but where classes of a frame are equally
+    likely: then any of the likeliest alignments may be the one.
 
     Args:
         log_probs_TV: float32, normalised over V, on the CPU.

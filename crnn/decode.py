@@ -107,12 +107,18 @@ def prefix_beam_search(
 
     Args:
         log_probs_TV: float32, normalised over V.
+        beam_width: Prefixes that are kept from frame to frame, at least 1.
         n_best: How many texts to give; those after the first are its `alternatives`.
+
+    Raises:
+        ValueError: A beam of no prefix.
 
     Returns:
         log_prob is log p(text | image) as far as the beam saw its alignments, without the language model;
         confidence is its share among all texts that the beam holds at the end, weighed by the rank's score.
     """
+    if beam_width < 1:
+        raise ValueError(f"A beam holds 1 prefix at least; beam_width is {beam_width}.")
     log_probs = log_probs_TV.double().numpy()
     num_classes = log_probs.shape[1]
     prefixes: list[tuple[int, ...]] = [()]

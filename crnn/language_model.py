@@ -5,6 +5,7 @@ so that names and numbers that are in no list can still be read.
 """
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,11 @@ class CharacterModel:
         words: To learn from; those with characters outside the charset are passed over.
         charset: Of the recogniser.
         order: Characters that a probability looks at, the next one included; 5 is enough for words.
-        counts: How often each word is written, where known; every word once otherwise.
+        counts: How often each word is written, where known: counts, or frequencies of any scale. A word that
+            is missing in it counts once, or as the rarest where that is less; one with 0 is passed over.
+
+    Raises:
+        ValueError: An order below 1, or counts that are negative or not finite.
     """
 
     def __init__(
@@ -34,14 +39,20 @@ class CharacterModel:
     ) -> None:
         if order < 1:
             raise ValueError(f"An n-gram looks at 1 character at least; order is {order}.")
+        weights = counts or {}
+        if not all(isfinite(count) and count >= 0 for count in weights.values()):
+            raise ValueError("Counts of words are finite and not negative; some of these aren't.")
+        # Smoothing adds whole followers: against frequencies far below 1 nothing else would be left.
+        rarest = min((count for count in weights.values() if count), default=1.0)
+        unit = min(rarest, 1.0)
         self.charset, self.order = charset, order
         self._seen: dict[tuple[int, ...], Floats] = {}
         for word in words:
-            if charset.unsupported(word):
+            weight = weights.get(word, unit) / unit
+            if not weight or charset.unsupported(word):
                 continue
             # The end of the word takes the blank's place: texts hold no blanks.
             codes = (*charset.encode(word), BLANK)
-            weight = 1.0 if counts is None else counts.get(word, 1.0)
             for i, code in enumerate(codes):
                 for length in range(min(order - 1, i) + 1):
                     context = codes[i - length : i]

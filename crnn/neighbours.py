@@ -27,6 +27,9 @@ class EditNeighbours:
         self._order = np.argsort(texts.lengths_E, kind="stable")
         self._texts = TextTable(texts.classes_ES[self._order], texts.lengths_E[self._order])
         self._signatures = _signatures(self._texts)
+        # A column of all texts is looked at together: it must lie together.
+        self._classes_SE = np.ascontiguousarray(self._texts.classes_ES.T, np.int32)
+        self._most = int(texts.classes_ES.max(initial=0))
 
     def within(self, text: tuple[int, ...], distance: int) -> Indices:
         """Rows of the texts at most `distance` edits from `text`, in ascending order."""
@@ -34,7 +37,7 @@ class EditNeighbours:
         first = int(np.searchsorted(lengths, len(text) - distance, "left"))
         end = int(np.searchsorted(lengths, len(text) + distance, "right"))
         rows = first + np.flatnonzero(self._least(text, first, end) <= distance)
-        close = _distances(text, self._texts, rows) <= distance
+        close = self._distances(text, rows) <= distance
         return np.sort(self._order[rows[close]])
 
     def nearest(self, text: tuple[int, ...]) -> Indices:
@@ -46,7 +49,7 @@ class EditNeighbours:
             if distance > best:
                 break  # what is left is farther
             some = np.flatnonzero(least == distance)
-            rows, distances = np.append(rows, some), np.append(distances, _distances(text, self._texts, some))
+            rows, distances = np.append(rows, some), np.append(distances, self._distances(text, some))
             best = int(distances.min())
         return np.sort(self._order[rows[distances == best]])
 
@@ -59,6 +62,36 @@ class EditNeighbours:
         missing = np.bitwise_count(own[:, None] & ~theirs).sum(axis=0)
         least: Indices = np.maximum(extra, missing).astype(np.int64)
         return least
+
+    def _distances(self, text: tuple[int, ...], rows: Indices) -> Indices:
+        """Edit distances between a text and some rows of the table, which is sorted by length."""
+        lengths = self._texts.lengths_E[rows]
+        if not text or not len(rows):
+            return lengths
+        if len(text) > _WORD:
+            return _distances_of_long(text, self._texts.take(rows))
+        where = np.zeros(max(self._most, *text) + 1, np.uint64)
+        for i, c in enumerate(text):
+            where[c] |= _ONE << np.uint64(i)
+        last = _ONE << np.uint64(len(text) - 1)
+        up = np.full(len(rows), ~np.uint64(0))
+        down = np.zeros(len(rows), np.uint64)
+        distances = np.full(len(rows), len(text))
+        for j in range(int(lengths[-1])):
+            # Sorted by length: the texts that have a character j are the last ones.
+            ended = int(np.searchsorted(lengths, j, "right"))
+            match = where[self._classes_SE[j, rows[ended:]]]
+            pv, mv = up[ended:], down[ended:]
+            diagonal = (((match & pv) + pv) ^ pv) | match
+            more = mv | ~(diagonal | pv)
+            less = pv & diagonal
+            distances[ended:] += (more & last) != 0
+            distances[ended:] -= (less & last) != 0
+            more = (more << _ONE) | _ONE
+            vertical = match | mv
+            up[ended:] = (less << _ONE) | ~(vertical | more)
+            down[ended:] = more & vertical
+        return distances
 
 
 def _signature(text: tuple[int, ...]) -> Words:
@@ -85,37 +118,6 @@ def _signatures(texts: TextTable) -> Words:
         signatures[0] |= np.where(high, np.uint64(0), mask)
         signatures[1] |= np.where(high, mask, np.uint64(0))
     return signatures
-
-
-def _distances(text: tuple[int, ...], texts: TextTable, rows: Indices) -> Indices:
-    """Edit distances between one text and some rows of a table that is sorted by length."""
-    lengths = texts.lengths_E[rows]
-    if not text or not len(rows):
-        return lengths
-    if len(text) > _WORD:
-        return _distances_of_long(text, texts.take(rows))
-    where = np.zeros(int(max(texts.classes_ES.max(initial=0), *text)) + 1, np.uint64)
-    for i, c in enumerate(text):
-        where[c] |= _ONE << np.uint64(i)
-    last = _ONE << np.uint64(len(text) - 1)
-    up = np.full(len(rows), ~np.uint64(0))
-    down = np.zeros(len(rows), np.uint64)
-    distances = np.full(len(rows), len(text))
-    for j in range(int(lengths[-1])):
-        # Sorted by length: the texts that have a character j are the last ones.
-        ended = int(np.searchsorted(lengths, j, "right"))
-        match = where[texts.classes_ES[rows[ended:], j]]
-        pv, mv = up[ended:], down[ended:]
-        diagonal = (((match & pv) + pv) ^ pv) | match
-        more = mv | ~(diagonal | pv)
-        less = pv & diagonal
-        distances[ended:] += (more & last) != 0
-        distances[ended:] -= (less & last) != 0
-        more = (more << _ONE) | _ONE
-        vertical = match | mv
-        up[ended:] = (less << _ONE) | ~(vertical | more)
-        down[ended:] = more & vertical
-    return distances
 
 
 def _distances_of_long(text: tuple[int, ...], texts: TextTable) -> Indices:

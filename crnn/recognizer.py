@@ -173,9 +173,15 @@ class Recognizer:
         if not spans:
             return found
         return [
-            replace(hypothesis, spans=character_spans(item, charset.encode(hypothesis.text)))
-            for hypothesis, item in zip(found, log_probs_NTV, strict=True)
+            self._with_spans(hypothesis, item) for hypothesis, item in zip(found, log_probs_NTV, strict=True)
         ]
+
+    def _with_spans(self, hypothesis: Hypothesis, log_probs_TV: Tensor) -> Hypothesis:
+        return replace(
+            hypothesis,
+            spans=character_spans(log_probs_TV, self.bundle.charset.encode(hypothesis.text)),
+            alternatives=tuple(self._with_spans(other, log_probs_TV) for other in hypothesis.alternatives),
+        )
 
     def log_probs(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
         """Log-probabilities of each class at each frame, for line images of one canonical width.

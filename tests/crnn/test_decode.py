@@ -92,6 +92,12 @@ def test_a_narrow_beam_never_claims_more_than_the_truth(seed: int, width: int) -
         assert math.exp(hypothesis.log_prob) <= truth[hypothesis.text] + 1e-9
 
 
+@pytest.mark.parametrize("width", [0, -1])
+def test_a_beam_of_no_prefix_is_refused(width: int) -> None:
+    with pytest.raises(ValueError, match="1 prefix at least"):
+        prefix_beam_search(random_log_probs(0, 3, 3), AB, beam_width=width)
+
+
 class Bigrams:
     """p(next | last character), from a table."""
 

@@ -48,6 +48,28 @@ def test_frequent_words_weigh_more() -> None:
     assert model.log_prob("a") > model.log_prob("b")
 
 
+def test_frequencies_say_the_same_as_counts() -> None:
+    words = {"a": 1.0, "ab": 900.0, "bb": 40.0}
+    counted = CharacterModel(words, AB, counts=words)
+    frequent = CharacterModel(words, AB, counts={word: count * 1e-7 for word, count in words.items()})
+    for text in ("a", "ab", "bb", "ba"):
+        assert frequent.log_prob(text) == pytest.approx(counted.log_prob(text))
+    assert frequent.log_prob("ab") > frequent.log_prob("ba") + 3  # not as good as uniform
+
+
+def test_words_that_are_never_written_are_passed_over() -> None:
+    model = CharacterModel(["ab", "b"], AB, counts={"ab": 0.0, "b": 2.0})
+    assert model.log_prob("ab") == CharacterModel(["b"], AB, counts={"b": 2.0}).log_prob("ab")
+    none = CharacterModel(["ab"], AB, counts={"ab": 0.0})
+    assert np.isfinite(none.next_scores(())).all()
+
+
+@pytest.mark.parametrize("count", [-1.0, math.nan, math.inf])
+def test_counts_that_are_none_are_refused(count: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        CharacterModel(["ab"], AB, counts={"ab": count})
+
+
 def test_words_of_the_list_are_likelier_than_their_letters_in_disorder() -> None:
     model = CharacterModel(["street", "station", "hotel", "house", "market"], ALNUM36)
     assert model.log_prob("hotel") > model.log_prob("htleo") + 3

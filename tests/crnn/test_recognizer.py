@@ -111,10 +111,13 @@ def test_every_character_has_a_box_in_the_original_whichever_way_it_was_read() -
     recognizer = RECOGNIZERS["small"]
     line = recognizer.prepare(noise(200, 50, seed=4))
     lexicon = Lexicon(["abc", "hello"], ALNUM36)
+    (several,) = recognizer.recognise([line.pixels], spans=True, n_best=3)
+    (listed,) = recognizer.recognise([line.pixels], spans=True, lexicon=lexicon, n_best=2)
+    assert (len(several.alternatives), len(listed.alternatives)) == (2, 1)
     for found in (
         *recognizer.recognise([line.pixels], spans=True),
-        *recognizer.recognise([line.pixels], spans=True, n_best=3),
-        *recognizer.recognise([line.pixels], spans=True, lexicon=lexicon),
+        *(several, *several.alternatives),
+        *(listed, *listed.alternatives),
     ):
         boxes = recognizer.boxes(line, found)
         assert len(boxes) == len(found.text) > 0
