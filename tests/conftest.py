@@ -23,6 +23,8 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Worker processes inherit neither pytest's warning filters nor its patience for usage pings.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray gives its workers little priority, for the sake of the machine's user; a test waits for them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
