@@ -7,6 +7,7 @@ Shapes: N images, K variants, T frames, V classes with the blank at 0, E texts, 
 
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,14 +42,13 @@ class TextTable:
     @classmethod
     def join(cls, tables: list["TextTable"]) -> "TextTable":
         """The texts of several tables, one after the other."""
-        width = max((table.classes_ES.shape[1] for table in tables), default=0)
-        padded = [
-            np.pad(t.classes_ES, ((0, 0), (0, width - t.classes_ES.shape[1])))
-            if t.classes_ES.shape[1] < width
-            else t.classes_ES
-            for t in tables
-        ]
-        return cls(np.concatenate(padded), np.concatenate([table.lengths_E for table in tables]))
+        shapes = [table.classes_ES.shape for table in tables]
+        classes = np.zeros((sum(rows for rows, _ in shapes), max(width for _, width in shapes)), np.int64)
+        first = 0
+        for table, (rows, width) in zip(tables, shapes, strict=True):
+            classes[first : first + rows, :width] = table.classes_ES
+            first += rows
+        return cls(classes, np.concatenate([table.lengths_E for table in tables]))
 
     @classmethod
     def of(cls, texts: list[tuple[int, ...]]) -> "TextTable":
@@ -75,6 +75,9 @@ def text_log_probs(
     Returns:
         float64 [E]; minus infinity where the text needs more than T frames.
     """
+    # Later looks ask a few images only.
+    used, images_E = np.unique(images_E, return_inverse=True)
+    log_probs_NKTV = log_probs_NKTV[used] if len(used) < len(log_probs_NKTV) else log_probs_NKTV
     probs_TKNV = np.exp(log_probs_NKTV.astype(np.float64)).transpose(2, 1, 0, 3).copy()
     result = np.empty(len(images_E))
     order = np.argsort(texts.lengths_E, kind="stable")
@@ -100,6 +103,31 @@ def _states(num_classes: int, images_E: Indices, texts: TextTable) -> tuple[Indi
     return classes_SE + images_E * num_classes, classes_SE[1:] == classes_SE[:-1]
 
 
+class _Alphas(NamedTuple):
+    """Probabilities of what may be written at a frame, and views of them: making these each frame would cost
+    as much as computing with them."""
+
+    all: Floats
+    blank: Floats
+    """Of the texts up to each character, from none to all, where a blank ends them; [S + 1, E]."""
+    blank_before: Floats
+    """Those that a character may follow: but the last."""
+    blank_behind: Floats
+    """Those behind a character: but the first."""
+    written: list[Floats]
+    """The same, where a variant of the character ends them; [S, E] each."""
+    before: list[Floats]
+    behind: list[Floats]
+
+    @classmethod
+    def over(cls, buffer: Floats, variants: int, longest: int) -> "_Alphas":
+        """Views of rows of a buffer."""
+        blank = buffer[: longest + 1]
+        written = np.split(buffer[longest + 1 :], variants)
+        before, behind = [each[:-1] for each in written], [each[1:] for each in written]
+        return cls(buffer, blank, blank[:-1], blank[1:], written, before, behind)
+
+
 def _forward(probs_TKNV: Floats, images_E: Indices, texts: TextTable) -> Floats:
     """Products of probabilities, rescaled now and then; too small, or nothing, where they underflow."""
     frames, variants, _, num_classes = probs_TKNV.shape
@@ -109,37 +137,37 @@ def _forward(probs_TKNV: Floats, images_E: Indices, texts: TextTable) -> Floats:
     skips = (~equal).astype(np.float64)
     flat_TKC = probs_TKNV.reshape(frames, variants, -1)
     blanks_TE = probs_TKNV[:, 0, :, BLANK][:, images_E]
-    blank, blank_next = np.zeros((2, longest + 1, count))
-    written, written_next = np.zeros((2, variants, longest, count))
-    blank[0] = 1.0
+    # What may have been written so far: texts up to each character that end in a blank, then in a variant.
+    buffers = np.zeros((2, longest + 1 + variants * longest, count))
+    buffers[0, 0] = 1.0
+    now, following = (_Alphas.over(buffer, variants, longest) for buffer in buffers)
     scale, gathered = np.zeros(count), np.empty((longest, count))
+    tail = gathered[1:]
     for t in range(frames):
-        blank_next[0] = blank[0]
-        np.add(blank[1:], written[0], out=blank_next[1:])
+        following.blank[0] = now.blank[0]
+        np.add(now.blank_behind, now.written[0], out=following.blank_behind)
         for k in range(variants):
             if k:
-                blank_next[1:] += written[k]
-            entered = written_next[k]
-            np.add(written[k], blank[:-1], out=entered)
-            np.multiply(written[k, :-1], skips, out=gathered[1:])
-            entered[1:] += gathered[1:]
+                np.add(following.blank_behind, now.written[k], out=following.blank_behind)
+            np.add(now.written[k], now.blank_before, out=following.written[k])
+            np.multiply(now.before[k], skips, out=tail)
+            following.behind[k] += tail
             for other in range(variants):
                 if other != k:
-                    entered[1:] += written[other, :-1]
-            entered *= flat_TKC[t, k].take(where_SE, out=gathered, mode="clip")
-        blank_next *= blanks_TE[t]
-        blank, blank_next = blank_next, blank
-        written, written_next = written_next, written
+                    following.behind[k] += now.before[other]
+            following.written[k] *= flat_TKC[t, k].take(where_SE, out=gathered, mode="clip")
+        np.multiply(following.blank, blanks_TE[t], out=following.blank)
+        now, following = following, now
         if t % _RESCALE_EVERY == _RESCALE_EVERY - 1:
-            largest = np.maximum(blank.max(axis=0), written.max(axis=(0, 1), initial=0.0))
+            largest = now.all.max(axis=0)
             largest[largest == 0.0] = 1.0
-            blank /= largest
-            written /= largest
+            np.divide(now.all, largest, out=now.all)
             scale += np.log(largest)
     columns, last = np.arange(count), texts.lengths_E
-    total = blank[last, columns]
+    total = now.blank[last, columns]
     if longest:
-        total += np.where(last > 0, written[:, last - 1, columns].sum(axis=0), 0.0)
+        for written in now.written:
+            total += np.where(last > 0, written[last - 1, columns], 0.0)
     with np.errstate(divide="ignore"):
         logs: Floats = np.log(total) + scale
     return logs
