@@ -63,6 +63,7 @@ def notes(report: EvaluationReport) -> list[str]:
         f"Protocol {report.protocol.name}: {report.protocol.says}.",
         f"Filter {report.filter.name}: {report.filter.says}.",
     ]
+    lines.append("Calibration errors are of confidences for words that are right under this protocol.")
     for part in report.sets:
         told = [f"{n:,} {reason}" for reason, n in part.excluded.items()]
         told += [f"{n:,} unreadable ({reason}), counted as wrong" for reason, n in part.rejected.items()]

@@ -38,11 +38,14 @@ def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart | FilesPart"]:
         SourceError: Not such an archive, or one that was cut short.
     """
     with open_lmdb(options.input) as archive:
-        told = archive.get(b"num-samples")
-        if told is None or not told.strip().isdigit():
-            raise SourceError(f"{options.input} says num-samples = {told!r}; it must say how many it holds.")
-        count = int(told)
-        beyond = archive.numbers_from(count + 1)
+        try:
+            told = archive.get(b"num-samples")
+            count = int(told) if told is not None and told.strip().isdigit() else None
+            beyond = archive.numbers_from(count + 1) if count is not None else []
+        except DamagedError as error:
+            raise SourceError(f"{options.input} is damaged ({error}). Fetch it again.") from error
+    if count is None:
+        raise SourceError(f"{options.input} says num-samples = {told!r}; it must say how many it holds.")
     images = options.images or options.input
     if count > PART_ROWS and any(uri.startswith("s3://") for uri in (options.input, images)):
         raise SourceError(
@@ -166,14 +169,18 @@ class Archive:
         return value
 
     def numbers_from(self, first: int) -> list[str]:
-        """Nine digits of each label from a number on."""
+        """Nine digits of each label from a number on.
+
+        Raises:
+            DamagedError: A page on the way to them is damaged.
+        """
         try:
             with self.environment.begin() as transaction, transaction.cursor() as cursor:
                 keys = cursor.iternext(values=False) if cursor.set_range(b"label-%09d" % first) else ()
                 labels = takewhile(lambda key: key.startswith(b"label-"), keys)
                 return [key.removeprefix(b"label-").decode("utf-8", "backslashreplace") for key in labels]
         except self.fault as error:
-            raise SourceError(f"The archive is damaged ({error}). Fetch it again.") from error
+            raise DamagedError(str(error)) from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -59,15 +59,10 @@ class TarPart:
         with local_copy(self.uri) as path, path.open("rb") as file:
             for found in self._keys(file):
                 if isinstance(found, Reject):
-                    yield found
+                    yield replace(found, id=_unique(found.id, seen))
                     continue
                 key, members = found
-                number, identity = 1, f"{self.name}/{key}"
-                while identity in seen:
-                    number += 1
-                    identity = f"{self.name}/{key}#{number}"
-                seen.add(identity)
-                yield self._sample(identity, key, members)
+                yield self._sample(_unique(f"{self.name}/{key}", seen), key, members)
 
     def _keys(self, file: io.BufferedReader) -> Iterator[tuple[str, Members] | Reject]:
         """The files of each key; neighbours belong together, until a suffix comes a second time."""
@@ -126,6 +121,16 @@ class TarPart:
             detail = f"{where}: only {sorted(members)}"
             return Reject(id=identity, reason=MISSING_IMAGE, detail=detail, text=text)
         return admit(id=identity, text=text, image=members[picture] or b"", where=where, split=self.split)
+
+
+def _unique(identity: str, seen: set[str]) -> str:
+    """The identity, numbered where it came before."""
+    number, found = 1, identity
+    while found in seen:
+        number += 1
+        found = f"{identity}#{number}"
+    seen.add(found)
+    return found
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> bytes | None:

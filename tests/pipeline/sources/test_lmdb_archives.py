@@ -125,6 +125,16 @@ def test_a_damaged_page_costs_the_samples_on_it_only(tmp_path: Path) -> None:
     assert all("damaged" in f.detail for f in lost)
 
 
+def test_an_archive_whose_index_is_damaged_is_refused(tmp_path: Path) -> None:
+    entries = {"num-samples": b"400"} | {f"label-{i:09d}": b"w" * 40 for i in range(1, 401)}
+    data = archive(tmp_path / "a", entries) / "data.mdb"
+    # All pages but the two that say where everything is.
+    content = data.read_bytes()
+    data.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    with pytest.raises(SourceError, match="is damaged"):
+        read(tmp_path / "a")
+
+
 def test_a_large_archive_in_a_bucket_is_refused_with_what_to_do(tmp_path: Path, s3_bucket: str) -> None:
     for count in (1, 5000):
         entries = {"num-samples": b"%d" % count, "label-000000001": b"w", "image-000000001": picture()}
