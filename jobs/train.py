@@ -12,6 +12,7 @@ from jobs.runtime import connect_ray, require_room, run_job
 from pipeline import provenance
 from pipeline.board import Facts
 from pipeline.fit import FitResult, Plan, fit, plan_run
+from pipeline.lease import acquire
 from pipeline.registry import register_bundle, set_alias
 from pipeline.resume import BUNDLE
 from pipeline.storage import join, local_copy
@@ -29,7 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: TrainConfig) -> None:
     """Trains, registers the best bundle, and says how good it is."""
-    plan, came_from = plan_run(config), provenance.collect()
+    plan = plan_run(config)
+    with acquire(plan.config.run_uri, config.name):
+        print(tell(plan, *train(plan)))
+
+
+def train(plan: Plan) -> tuple[FitResult, str | None]:
+    """Trains and registers a run that nobody else is at; returns what came of it, and the model's version."""
+    config, came_from = plan.config, provenance.collect()
     tracker = Tracker(
         TrackerConfig(
             tracking_uri=resolve_tracking_uri(config.tracking),
@@ -38,7 +46,7 @@ def run(config: TrainConfig) -> None:
         )
     )
     lineage = {"crnn.start_from": plan.start.uri} if plan.start else {}
-    tracker.open_run(params=flatten(asdict(plan.config)), tags=came_from.tags() | lineage, inputs=plan.inputs)
+    tracker.open_run(params=flatten(asdict(config)), tags=came_from.tags() | lineage, inputs=plan.inputs)
     line = Line()
     try:
         with connect_ray():
@@ -51,7 +59,7 @@ def run(config: TrainConfig) -> None:
     finally:
         line.close()
     tracker.finish("FINISHED")
-    print(tell(plan, done, version))
+    return done, version
 
 
 class Line:

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from jobs.cli import Progress, cell, parse_flags, table
 from jobs.runtime import IncompleteError, connect_ray, run_job
 from pipeline.errors import StorageError
+from pipeline.lease import Lease, acquire
 from pipeline.mlflow_run import resolve_tracking_uri
-from pipeline.nightly.lease import Lease, acquire
 from pipeline.nightly.morning import Figures
 from pipeline.nightly.report import report, track
 from pipeline.nightly.review import export_review

@@ -19,10 +19,10 @@ from crnn.preprocess import PreprocessConfig
 from pipeline import provenance
 from pipeline.errors import ConfigError, ObjectNotFoundError, UnpublishedError
 from pipeline.fetch import FetchConfig
+from pipeline.lease import Lease
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing, freeze, is_frozen, read_listing
 from pipeline.mlflow_run import resolve_tracking_uri
-from pipeline.nightly.lease import Lease
 from pipeline.nightly.plan import Plan, PlanConfig, Policy, make_plan
 from pipeline.nightly.store_check import check_put_if_absent
 from pipeline.nightly.table import TranscriptTable

@@ -14,6 +14,7 @@ from jobs.recipes import RECIPES
 from jobs.runtime import ExitCode
 from jobs.train import main
 from pipeline.fit import plan_run
+from pipeline.lease import acquire
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.registry import resolve_model
 from tests.datasets import word_rows, write_data_set
@@ -107,6 +108,16 @@ def test_what_can_not_work_ends_before_ray_starts(
     assert code == (ExitCode.FAILED if change[0] == "--data" else ExitCode.BAD_CONFIG)
     assert told in " ".join(capsys.readouterr().err.split())  # long lines are broken
     assert not ray.is_initialized()
+
+
+def test_a_run_that_somebody_is_at_is_left_alone(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_run(parse_recipe(RECIPES, flags, "jobs/train.py"))
+    with acquire(plan.config.run_uri, "few", silence_s=1.0):
+        assert main(flags) == ExitCode.LEASE_HELD
+    assert "few" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "mlflow.db").exists()
 
 
 def test_a_misspelt_recipe_is_told_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
 from jobs.transcribe import main
-from pipeline.nightly.lease import acquire
+from pipeline.lease import acquire
 from pipeline.nightly.table import TranscriptTable
 
 # Ray Data warns of its own defaults.

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from crnn.recognizer import Recognizer
 from pipeline.errors import ObjectNotFoundError, UnpublishedError
-from pipeline.nightly.lease import Lease, acquire
+from pipeline.lease import Lease, acquire
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import list_objects, read_bytes, write_atomic
 from pipeline.transcription import FAULTS_BORNE, ShardResult, transcribe

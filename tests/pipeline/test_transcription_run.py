@@ -6,7 +6,7 @@ import pytest
 
 from crnn.checkpoint import Bundle
 from pipeline.errors import ConfigError, ModelNotFoundError
-from pipeline.nightly.lease import acquire
+from pipeline.lease import acquire
 from pipeline.transcription_run import TranscribeConfig, Transcription, begin, run_name
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.errors import FencedError, LeaseHeldError, PipelineError
-from pipeline.nightly.lease import acquire
+from pipeline.lease import acquire
 from pipeline.transcription import PackAndRecognise
 from pipeline.transcription_run import TranscribeConfig, begin, publish, remaining_shards
 from pipeline.transcription_stages import fetch_and_decode, unpack, write_and_commit

@@ -1,4 +1,4 @@
-"""Who may publish: one run at a time, by epochs that only grow.
+"""Who may write below an output: one run at a time, by epochs that only grow.
 
     lease/<epoch>.json   put-if-absent: whoever creates it holds the lease of this epoch
     lease/<epoch>.beat   overwritten by its holder alone, to show that it lives; tells at last that it left

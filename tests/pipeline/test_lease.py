@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import FencedError, LeaseHeldError
-from pipeline.nightly.lease import Process, acquire
+from pipeline.lease import Process, acquire
 
 
 class Clock:
@@ -90,7 +90,7 @@ def test_a_holder_that_leaves_while_it_is_watched_is_no_dead_one(tmp_path: Path)
 
 def test_a_holder_killed_on_this_machine_is_followed_at_once(tmp_path: Path) -> None:
     hold = (
-        "import sys, time; from pipeline.nightly.lease import acquire\n"
+        "import sys, time; from pipeline.lease import acquire\n"
         "with acquire(sys.argv[1], 'killed'): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
