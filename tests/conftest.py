@@ -113,6 +113,25 @@ def s3_bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     s3_server.order()
 
 
+@pytest.fixture(scope="module")
+def local_ray(s3_server: S3Server) -> None:
+    """Ray with 4 logical CPUs in this process, whose workers reach the S3 server and don't wait long for it.
+
+    It stays for the modules that come after: starting it takes most of a test's time.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("STORAGE_PATIENCE_S", "1")
+        ray.init(
+            address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error"
+        )
+
+
 class MlflowServer:
     """An MLflow server in a child process that can be killed and started again on the same port and files."""
 

@@ -1,10 +1,8 @@
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import ray
 from PIL import Image
 
 from jobs.ingest import FormatName, main
@@ -14,16 +12,8 @@ from pipeline.storage import write_atomic
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster(s3_server) -> Iterator[None]:
-    """Workers get their environment when Ray starts."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in s3_server.environment().items():
-            patch.setenv(name, value)
-        ray.init(
-            address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error"
-        )
-        yield
-        ray.shutdown()
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
 
 
 @pytest.fixture

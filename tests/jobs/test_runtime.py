@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from crnn.errors import ModelConfigError
 from jobs.failures import ExitCode, IncompleteError
@@ -215,15 +215,10 @@ def test_signals_unwind_a_job_although_ray_handles_them_too(
     assert child_with_ray.returncode == ExitCode.TERMINATED
 
 
-@pytest.fixture
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    yield monkeypatch
-    import ray
-
-    assert not ray.is_initialized()
-
-
-def test_a_dashboard_s_address_is_refused_with_what_to_do(no_cluster: pytest.MonkeyPatch) -> None:
-    no_cluster.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
+def test_a_dashboard_s_address_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(ConfigError, match="ray job submit"), connect_ray():
         pass
+    assert not ray.is_initialized()

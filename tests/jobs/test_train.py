@@ -1,7 +1,6 @@
 """The training job as a person meets it: what it says, what it leaves, how it ends."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture
 def flags(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A run of a few steps, from a working folder of its own."""
     monkeypatch.chdir(tmp_path)
@@ -52,7 +44,7 @@ def flags(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
 
 
 def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
-    cluster: None, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    local_ray: None, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(flags) == ExitCode.OK
     told = capsys.readouterr().out
@@ -102,7 +94,7 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     ],
 )
 def test_what_can_not_work_ends_before_ray_starts(
-    flags: list[str], capsys: pytest.CaptureFixture[str], change: list[str], told: str
+    no_ray: None, flags: list[str], capsys: pytest.CaptureFixture[str], change: list[str], told: str
 ) -> None:
     code = main([*flags, *change])
     assert code == (ExitCode.FAILED if change[0] == "--data" else ExitCode.BAD_CONFIG)

@@ -233,10 +233,16 @@ def test_a_finished_run_is_found_and_goes_on_when_it_is_given_more(
     assert curve(config, "train/learning_rate")[-1][1] < 0.02 * config.optimizer.learning_rate
 
 
-def test_a_run_ends_at_its_time(config: TrainConfig) -> None:
-    done = train(replace(config, minutes=1e-6))
-    assert done.images_seen == 0
+def test_a_run_that_lives_in_a_bucket_ends_at_its_time(config: TrainConfig, s3_bucket: str) -> None:
+    write_data_set(f"{s3_bucket}/train", word_rows(WORDS), shard_rows=40)
+    bucket = {"data": f"{s3_bucket}/train", "output": f"{s3_bucket}/runs"}
+    config = replace(config, **bucket, images=20_000, save_every=20_000, minutes=0.05)  # type: ignore[arg-type]
+    done = train(config)
+    assert 0 < done.images_seen < 20_000
+    rates = [rate for _, rate in curve(config, "train/learning_rate")]
+    assert rates[-1] < 0.1 * max(rates)
     assert finished(config.run_uri) is not None
+    assert train(config).resumed
 
 
 def test_a_run_whose_gradients_are_not_finite_gives_up_and_names_images(config: TrainConfig) -> None:
