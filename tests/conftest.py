@@ -132,6 +132,14 @@ def local_ray(s3_server: S3Server) -> None:
         )
 
 
+@pytest.fixture
+def no_ray() -> None:
+    """Ends the Ray of tests before, for those of what happens without, or beside clusters of their own."""
+    import ray
+
+    ray.shutdown()
+
+
 class MlflowServer:
     """An MLflow server in a child process that can be killed and started again on the same port and files."""
 

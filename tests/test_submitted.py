@@ -14,7 +14,7 @@ from tests.rays import RAY, ROOT, RayCluster
 
 
 @pytest.fixture
-def cluster() -> Iterator[RayCluster]:
+def cluster(no_ray: None) -> Iterator[RayCluster]:
     cluster = RayCluster()
     try:
         cluster.start(num_cpus=4)

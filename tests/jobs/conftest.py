@@ -10,9 +10,3 @@ def ray_of_its_own(request: pytest.FixtureRequest) -> None:
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     if not any(item.module is request.module and "local_ray" in item.fixturenames for item in items):
         ray.shutdown()
-
-
-@pytest.fixture
-def no_ray() -> None:
-    """Ends the Ray of tests before, for those of what happens without."""
-    ray.shutdown()
