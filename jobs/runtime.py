@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from jobs.failures import ExitCode, IncompleteError, explain, find_cause, keep_trace
 from jobs.signals import take_over_again, unwinding
 from pipeline.errors import ConfigError
-from pipeline.machine import available_cpus, memory_bytes, object_store, shared_memory_bytes
+from pipeline.machine import (
+    available_cpus,
+    cluster_resources,
+    memory_bytes,
+    object_store,
+    shared_memory_bytes,
+)
 
 __all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "require_room", "run_job"]
 
@@ -111,9 +117,7 @@ def require_room(workers: int, *, gpu: bool) -> None:
     Raises:
         ConfigError: This machine is all there is, and it is too small.
     """
-    import ray
-
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    there = cluster_resources()
     wanted = {"CPU": workers + 1, "GPU": workers if gpu else 0}
     lacking = {name: count for name, count in wanted.items() if there.get(name, 0) < count}
     if not lacking:

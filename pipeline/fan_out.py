@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import ray
 
+from pipeline.machine import cluster_resources
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -22,8 +24,7 @@ def fan_out(
     Yields:
         Place of the item, from 0, and its result; in the order in which they are finished.
     """
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    at_once = 2 * max(1, int(resources.get("CPU", 1)))
+    at_once = 2 * max(1, int(cluster_resources().get("CPU", 1)))
     task = ray.remote(function)
     references = [ray.put(value) for value in shared]
     running: dict[Any, int] = {}

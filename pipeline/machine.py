@@ -1,4 +1,5 @@
-"""What this process may use of its machine: CPUs and memory, limits of the container included."""
+"""What there is to compute with: this process's share of its machine, limits of the container included, and
+the cluster that it has joined."""
 
 import os
 import tempfile
@@ -17,6 +18,14 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
         return max(1, min(cpus, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or a quota of "max"
         return cpus
+
+
+def cluster_resources() -> dict[str, float]:
+    """CPUs, GPUs and whatever else the nodes of the cluster have together by now; Ray must be connected."""
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources
 
 
 def memory_bytes(cgroup: Path = CGROUP) -> int:

@@ -24,6 +24,7 @@ from pipeline.lexicons import (
     asked_lexicon,
     read_words,
 )
+from pipeline.machine import cluster_resources
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.registry import resolve_model
 from pipeline.shards import read_shard
@@ -134,7 +135,7 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
 
     if not plan.tasks:
         return READING_SCHEMA.empty_table()
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources = cluster_resources()
     free = resources.get("GPU", 1) if plan.gpu else resources.get("CPU", 2) - 1
     with paced():
         tasks = [{"task": index} for index in range(len(plan.tasks))]

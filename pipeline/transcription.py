@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from crnn.recognizer import Recognizer
 from pipeline.errors import DataError
+from pipeline.machine import cluster_resources
 from pipeline.registry import resolve_model
 from pipeline.transcription_run import Transcription, remaining_shards
 from pipeline.transcription_stages import fetch_and_decode, pack, unpack, write_and_commit
@@ -84,9 +85,7 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
 
 def _recognisers(gpu: bool, shards: int) -> tuple[int, int]:
     """How many recognisers at most and the CPUs of each: a third is left to readers, who would starve."""
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources = cluster_resources()
     cpus = resources.get("CPU", 1.0)
     places = resources.get("GPU", 0) if gpu else cpus * 2 // 3
     return max(1, min(int(places), shards)), int(not gpu and cpus > 1)

@@ -8,6 +8,8 @@ from statistics import median
 
 import torch
 
+from crnn.precision import Precision, use_bf16
+
 Clock = Callable[[], float]
 """Seconds that only go up."""
 
@@ -141,6 +143,18 @@ def matrix_flops(setting: Setting, dtype: torch.dtype, threads: int = 1) -> floa
 
     with torch_threads(threads):
         return rate(work, setting, fair_clock(device, threads)).high * 2 * size**3
+
+
+def computations(setting: Setting) -> Iterator[tuple[Precision, int, float, str]]:
+    """Every way in which this device computes a network: precision, threads, the operations a second of a
+    matrix product computed so, and what to call it."""
+    device = torch.device(setting.device)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if use_bf16("auto", device) else ("fp32",)
+    for precision in precisions:
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        for threads in setting.threads if device.type == "cpu" else (1,):
+            where = f" on {threads} CPU{'s'[: threads != 1]}" if device.type == "cpu" else ""
+            yield precision, threads, matrix_flops(setting, dtype, threads), f"{precision}{where}"
 
 
 def memory_bytes_per_second(setting: Setting) -> float:

@@ -17,11 +17,11 @@ from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.lexicon import decode_with_lexicon
 from crnn.model import NETWORKS, forward_flops, seeded
-from crnn.precision import Precision, use_bf16
+from crnn.precision import Precision
 from crnn.preprocess import GreyImage, PreprocessConfig, decode_image, line_image
 from crnn.recognizer import Recognizer
 from pipeline.benchmark.decoding import SMALL, common_words, own_lexicons
-from pipeline.benchmark.measure import Row, Setting, fair_clock, matrix_flops, rate, row, torch_threads
+from pipeline.benchmark.measure import Row, Setting, computations, fair_clock, rate, row, torch_threads
 from pipeline.benchmark.posteriors import peaked_posteriors
 
 WIDTH = 100
@@ -53,24 +53,19 @@ def recognition(setting: Setting) -> Iterator[Row]:
     """
     device = torch.device(setting.device)
     lines = _lines(_IMAGES[device.type])
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") if use_bf16("auto", device) else ("fp32",)
-    for precision in precisions:
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        for threads in setting.threads if device.type == "cpu" else (1,):
-            flops = matrix_flops(setting, dtype, threads)
-            for network in setting.networks:
-                recognizer = fresh_recognizer(network, setting.device, precision)
-                with torch_threads(threads):
-                    found = rate(partial(_read, recognizer, lines), setting, fair_clock(device, threads))
-                name = f"{network} {precision}"
-                yield row(
-                    "recognise",
-                    f"{name} on {threads} CPU{'s'[: threads != 1]}" if device.type == "cpu" else name,
-                    _UNIT,
-                    found,
-                    ceiling=flops / forward_flops(NETWORKS[network], ALNUM36.num_classes, WIDTH),
-                    bound="matrix product",
-                )
+    for precision, threads, flops, manner in computations(setting):
+        for network in setting.networks:
+            recognizer = fresh_recognizer(network, setting.device, precision)
+            with torch_threads(threads):
+                found = rate(partial(_read, recognizer, lines), setting, fair_clock(device, threads))
+            yield row(
+                "recognise",
+                f"{network} {manner}",
+                _UNIT,
+                found,
+                ceiling=flops / forward_flops(NETWORKS[network], ALNUM36.num_classes, WIDTH),
+                bound="matrix product",
+            )
     words = common_words(_IMAGES["cpu"])
     packs, clock = peaked_posteriors(words, ALNUM36, seed=0), fair_clock(device, 1)
     lexicons = own_lexicons(packs, words)

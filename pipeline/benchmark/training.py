@@ -12,14 +12,14 @@ import torch
 
 from crnn.charset import LATIN94
 from crnn.model import NETWORKS, forward_flops, seeded
-from crnn.precision import Precision, use_bf16
+from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig, decode_image
 from crnn.training import Batch, Learner, OptimizerConfig
 from pipeline.benchmark.measure import (
     Row,
     Setting,
+    computations,
     fair_clock,
-    matrix_flops,
     rate,
     row,
     torch_threads,
@@ -83,18 +83,13 @@ def step(setting: Setting) -> Iterator[Row]:
     """One optimiser step after the other from memory; a matrix product of three forward passes' work is the
     ceiling, since gradients of inputs and of weights cost as much as the forward pass each."""
     device = torch.device(setting.device)
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") if use_bf16("auto", device) else ("fp32",)
-    for precision in precisions:
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        for threads in setting.threads if device.type == "cpu" else (1,):
-            flops = matrix_flops(setting, dtype, threads)
-            for name in setting.networks:
-                with torch_threads(threads):
-                    found = rate(_steps(name, device, precision), setting, fair_clock(device, threads))
-                where = f" on {threads} CPU{'s'[: threads != 1]}" if device.type == "cpu" else ""
-                work = 3 * forward_flops(NETWORKS[name], LATIN94.num_classes, WIDTH)
-                told = f"{name} {precision}{where}"
-                yield row("step", told, _UNIT, found, ceiling=flops / work, bound="matrix product")
+    for precision, threads, flops, manner in computations(setting):
+        for name in setting.networks:
+            with torch_threads(threads):
+                found = rate(_steps(name, device, precision), setting, fair_clock(device, threads))
+            work = 3 * forward_flops(NETWORKS[name], LATIN94.num_classes, WIDTH)
+            told = f"{name} {manner}"
+            yield row("step", told, _UNIT, found, ceiling=flops / work, bound="matrix product")
 
 
 def _steps(name: str, device: torch.device, precision: Precision) -> Callable[[], int]:

@@ -93,7 +93,7 @@ def check_nodes() -> list[Finding]:
             python, ray_version, clock = ray.get(remote, timeout=60)
         except Exception as error:
             told = str(error).partition("\n")[0]
-            found.append(Finding(what=what, good=False, told=told, advice="see its logs below /tmp/ray"))
+            found.append(Finding(what=what, good=False, told=told, advice="see `ray logs` of that node"))
             continue
         skew = max(before - clock, clock - time.time(), 0.0)
         good = python == platform.python_version() and ray_version == version("ray") and skew <= 30
