@@ -64,8 +64,9 @@ def mend_snapshot(run_uri: str, score: str) -> None:
 
 
 def _folders(run_uri: str) -> set[str]:
-    parts = (item.key.split("/") for item in list_objects(run_uri))
-    return {part for key in parts for part in key if part.startswith("checkpoint_2")}
+    """Names of the checkpoints' folders; the list itself, a file, is named much like them."""
+    tops = (item.key.partition("/") for item in list_objects(run_uri))
+    return {top for top, slash, _ in tops if slash and top.startswith("checkpoint_")}
 
 
 def _result(run_uri: str, name: str) -> dict[str, Any]:
