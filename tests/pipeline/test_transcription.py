@@ -28,8 +28,13 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarn
 
 
 @pytest.fixture(scope="module")
-def cluster(local_ray: None) -> None:
-    """Ray is there."""
+def cluster(local_ray: None, s3_server: Any) -> Iterator[None]:
+    """Ray is there, and this process reaches the S3 server as its workers do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("STORAGE_PATIENCE_S", "1")
+        yield
 
 
 @pytest.fixture(autouse=True)
