@@ -25,6 +25,10 @@ class ObjectChangedError(StorageError):
     """The object isn't the one that was listed: its etag differs."""
 
 
+class ObjectTooLargeError(StorageError):
+    """An object has more bytes than the reader wants; none of them were read."""
+
+
 class TransientStorageError(StorageError):
     """Storage kept failing for as long as it was worth waiting; running the job again later may help."""
 

@@ -60,19 +60,21 @@ def resolve(uri: str) -> Location:
     return Location(filesystem=filesystem, path=path)
 
 
-def read_bytes(uri: str, *, etag: str | None = None) -> bytes:
+def read_bytes(uri: str, *, etag: str | None = None, limit: int | None = None) -> bytes:
     """All bytes of an object.
 
     Args:
         etag: As listed; only that very version is read.
+        limit: The most bytes that are wanted.
 
     Raises:
         ObjectNotFoundError: It isn't there.
+        ObjectTooLargeError: It has more bytes than `limit`; none were fetched.
         ObjectChangedError: It isn't the version that the etag names.
         TransientStorageError: Storage kept failing.
         StorageError: Any other refusal.
     """
-    return _store(uri).read(uri, etag)
+    return _store(uri).read(uri, etag, limit)
 
 
 def write_atomic(uri: str, data: bytes) -> None:

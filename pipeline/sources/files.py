@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 
-from pyarrow.fs import LocalFileSystem
-
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import MAX_BYTES
-from pipeline.errors import ObjectNotFoundError, StorageError
+from pipeline.errors import ObjectNotFoundError, ObjectTooLargeError, StorageError
 from pipeline.sources.samples import (
     BAD_ENCODING,
     MALFORMED,
@@ -25,7 +23,7 @@ from pipeline.sources.samples import (
     SourceOptions,
     admit,
 )
-from pipeline.storage import absolute, join, list_objects, read_bytes, resolve
+from pipeline.storage import absolute, join, list_objects, read_bytes
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 """Suffixes of image files."""
@@ -100,14 +98,9 @@ def image_bytes(uri: str) -> bytes:
         StorageError: Storage is at fault, not the annotation.
     """
     try:
-        location = resolve(uri)
-        if isinstance(location.filesystem, LocalFileSystem):
-            size = location.filesystem.get_file_info(location.path).size or 0
-            if size > MAX_BYTES:
-                raise ImageRejectedError(TOO_LARGE, f"{uri}: {size:,} bytes; at most {MAX_BYTES:,} are read")
-        return read_bytes(uri)
-    except ImageRejectedError:
-        raise
+        return read_bytes(uri, limit=MAX_BYTES)
+    except ObjectTooLargeError as error:
+        raise ImageRejectedError(TOO_LARGE, str(error)) from error
     except (ObjectNotFoundError, ValueError) as error:  # a path may hold what no file name can
         raise ImageRejectedError(MISSING_IMAGE, str(error)) from error
     except (StorageError, OSError) as error:

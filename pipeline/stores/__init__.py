@@ -7,6 +7,8 @@ from typing import Protocol
 
 from pyarrow.fs import FileSystem
 
+from pipeline.errors import ObjectTooLargeError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredObject:
@@ -27,8 +29,8 @@ class StoredObject:
 class Store(Protocol):
     """One kind of storage. Every method raises StorageError, and nothing else, when storage fails."""
 
-    def read(self, uri: str, etag: str | None) -> bytes:
-        """All bytes of an object; with an etag, only of that very version."""
+    def read(self, uri: str, etag: str | None, limit: int | None) -> bytes:
+        """All bytes of an object, if no more than `limit`; with an etag, only of that very version."""
 
     def write(self, uri: str, data: bytes) -> None:
         """Writes or replaces a whole object; a reader sees all of it or the one before."""
@@ -47,3 +49,13 @@ class Store(Protocol):
 
     def filesystem(self, uri: str) -> tuple[FileSystem, str]:
         """The same place for libraries that take a pyarrow file system and a path."""
+
+
+def check_size(uri: str, size: int, limit: int | None) -> None:
+    """Refuses an object that is larger than its reader wants, before any of it is fetched.
+
+    Raises:
+        ObjectTooLargeError: It has more bytes than `limit`.
+    """
+    if limit is not None and size > limit:
+        raise ObjectTooLargeError(f"{uri}: {size:,} bytes; at most {limit:,} are read.")

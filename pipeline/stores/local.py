@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from pipeline.errors import ObjectChangedError, ObjectNotFoundError, StorageError
-from pipeline.stores import StoredObject
+from pipeline.stores import StoredObject, check_size
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,11 @@ _UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.unfinished$")
 class LocalStore:
     """Paths, absolute or relative to the working directory, and file:// URIs."""
 
-    def read(self, uri: str, etag: str | None = None) -> bytes:
+    def read(self, uri: str, etag: str | None = None, limit: int | None = None) -> bytes:
         """See `Store.read`."""
         with _explained(uri, "read"), local_path(uri).open("rb") as file:
             before = os.fstat(file.fileno())
+            check_size(uri, before.st_size, limit)
             data = file.read()
             after = os.fstat(file.fileno())
         found = _etag(before)

@@ -25,7 +25,7 @@ from pipeline.errors import (
     StorageError,
     TransientStorageError,
 )
-from pipeline.stores import StoredObject
+from pipeline.stores import StoredObject, check_size
 
 T = TypeVar("T")
 Call = Callable[[Any], Awaitable[T]]
@@ -80,7 +80,7 @@ class S3Store:
             _region(), os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
         )
 
-    def read(self, uri: str, etag: str | None = None) -> bytes:
+    def read(self, uri: str, etag: str | None = None, limit: int | None = None) -> bytes:
         """See `Store.read`.
 
         Where the etag is an MD5, as it is but for multipart uploads and KMS, it is held against the bytes. A
@@ -93,6 +93,7 @@ class S3Store:
         async def get(s3: Any) -> bytes:
             answer = await s3.get_object(Bucket=bucket, Key=key, **condition)
             async with answer["Body"] as body:
+                check_size(uri, answer["ContentLength"], limit)
                 data: bytes = await body.read()
             if len(data) != answer["ContentLength"]:
                 raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes came")
@@ -198,6 +199,8 @@ class S3Store:
             try:
                 return await call(await self._fs.set_session())
             except Exception as error:
+                if isinstance(error, StorageError):
+                    raise
                 code = _code(error)
                 if code in EXPIRED and not refreshed:
                     refreshed = True

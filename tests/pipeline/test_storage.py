@@ -18,7 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
-from pipeline.errors import ConfigError, ObjectChangedError, ObjectNotFoundError, StorageError
+from pipeline.errors import (
+    ConfigError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    ObjectTooLargeError,
+    StorageError,
+)
 from pipeline.storage import join
 
 ODD_KEYS = [
@@ -108,6 +114,14 @@ def test_an_etag_changes_with_the_content_and_guards_a_read(folder: str) -> None
     assert storage.read_bytes(uri, etag=new.etag) == b"new!"
     with pytest.raises(ObjectChangedError, match="/x"):
         storage.read_bytes(uri, etag=old.etag)
+
+
+def test_an_object_larger_than_wanted_is_refused(folder: str) -> None:
+    storage.write_atomic(f"{folder}/a", b"0123456789")
+    assert storage.read_bytes(f"{folder}/a", limit=10) == b"0123456789"
+    with pytest.raises(ObjectTooLargeError, match="10 bytes; at most 9"):
+        storage.read_bytes(f"{folder}/a", limit=9)
+    assert storage.read_bytes(f"{folder}/a") == b"0123456789"  # the connection that was given up does no harm
 
 
 def test_a_missing_object_is_named(folder: str) -> None:
