@@ -1,6 +1,6 @@
 """Images to texts: one recogniser for evaluation, bulk transcription and Python users.
 
-recognizer = Recognizer.load("out/bundle")
+recognizer = Recognizer.load("latin94-small")  # or a folder, or a URI
 recognizer(["word.png", open("other.jpg", "rb").read(), pil_image, array])
 
 line = recognizer.prepare("word.png")
@@ -29,6 +29,7 @@ from crnn.errors import BundleError, ImageRejectedError
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.precision import Precision, use_bf16
 from crnn.preprocess import GreyImage, decode_image, line_image, upright
+from crnn.shipped import bundle_folder
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
 RESOLVERS = "crnn.bundle_resolvers"
@@ -83,12 +84,12 @@ class Recognizer:
     def load(
         cls, source: str | Path, *, device: str | torch.device = "cpu", precision: Precision = "fp32"
     ) -> "Recognizer":
-        """Loads a bundle from a folder, or from a URI of a scheme that an installed package resolves.
+        """Loads a shipped model by its name, or a bundle from a folder or a URI that a package resolves.
 
         Raises:
             BundleError: Nothing there, or not a sound bundle.
         """
-        directory = _resolve(source) if isinstance(source, str) and ":/" in source else Path(source)
+        directory = _resolve(source) if isinstance(source, str) and ":/" in source else bundle_folder(source)
         return cls(Bundle.load(directory), device=device, precision=precision)
 
     def prepare(self, image: ImageLike) -> PreparedLine:

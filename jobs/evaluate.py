@@ -37,7 +37,7 @@ class EvaluateConfig:
     """Evaluates a model on data sets, prints and logs the tables, and guards the alias of the champion."""
 
     model: str
-    """models:/name@alias, models:/name/version, s3://… or the folder of a bundle."""
+    """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
     data: tuple[str, ...]
     """Data sets as name=URI, each a folder with a manifest.json."""
     protocol: Literal["alnum36", "alnum62", "latin94", "as_is"] = "alnum36"

@@ -4,6 +4,7 @@ models:/crnn@champion    a registered model by alias
 models:/crnn/3           by version
 s3://bucket/prefix       a bundle in a bucket
 out/bundle               a bundle on this machine
+latin94-small            one that comes with the package
 
 Bundles are registered as plain artifacts, not in one of MLflow's formats: they execute nothing when loaded.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 from crnn.checkpoint import DESCRIPTION, Bundle
 from crnn.errors import BundleError
+from crnn.shipped import bundle_folder, shipped_models
 from pipeline.errors import ModelNotFoundError, ObjectNotFoundError, RegistryError
 from pipeline.mlflow_run import experiment_id, mlflow_client, resolve_tracking_uri
 from pipeline.storage import join, local_copy, read_bytes
@@ -45,6 +47,8 @@ class ResolvedModel:
     @property
     def uri(self) -> str:
         """What resolves to this very model again, on another machine too where it is registered."""
+        if shipped_models().get(self.name) == self.directory:
+            return self.name
         return str(self.directory) if self.version == self.digest else f"models:/{self.name}/{self.version}"
 
 
@@ -122,7 +126,7 @@ def resolve_model(model: str, tracking_uri: str | None = None) -> ResolvedModel:
     """Pins a model and fetches its bundle, once per machine.
 
     Args:
-        model: models:/name@alias, models:/name/version, s3://… or a folder.
+        model: models:/name@alias, models:/name/version, s3://…, a folder, or the name of a shipped model.
         tracking_uri: Of MLflow; see `resolve_tracking_uri`.
 
     Raises:
@@ -134,8 +138,9 @@ def resolve_model(model: str, tracking_uri: str | None = None) -> ResolvedModel:
         return _resolve_registered(model, resolve_tracking_uri(tracking_uri))
     name = model.rstrip("/").rsplit("/", 1)[-1]
     if "://" not in model:
-        digest = _digest(Path(model))
-        return ResolvedModel(name=name, version=digest, digest=digest, directory=Path(model).absolute())
+        directory = bundle_folder(model).absolute()
+        digest = _digest(directory)
+        return ResolvedModel(name=name, version=digest, digest=digest, directory=directory)
     try:
         digest = str(json.loads(read_bytes(join(model, DESCRIPTION)))["fingerprint"])
     except ObjectNotFoundError as error:

@@ -45,7 +45,7 @@ class TranscribeConfig:
     output: str
     """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
     model: str = "models:/crnn@champion"
-    """models:/name@alias, models:/name/version, s3://… or the folder of a bundle."""
+    """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
     include: tuple[str, ...] = ("*",)
     """Patterns of the names to read, such as *.png; a * also crosses slashes."""
     run: str | None = None
