@@ -1,5 +1,6 @@
 """Fixtures that the whole suite shares."""
 
+import gc
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         starts_ray = "local_ray" in fixtures or "no_ray" in fixtures or item.path.parent.name == "jobs"
         item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tidy_shutdown() -> Iterator[None]:
+    """Ray leaves handles of its processes to the garbage collector, which would fail some later test."""
+    import ray
+
+    shutdown = ray.shutdown
+
+    def tidied(*args: Any, **kwargs: Any) -> None:
+        shutdown(*args, **kwargs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "shutdown", tidied)
+        yield
 
 
 @pytest.fixture(scope="session")

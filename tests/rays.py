@@ -92,6 +92,8 @@ class RayCluster:
     def _start(self, host: Host, num_cpus: int, flags: Sequence[str]) -> None:
         command = [RAY, "start", f"--node-ip-address={host.ip}", f"--num-cpus={num_cpus}", "--block"]
         command += ["--object-store-memory=150000000", "--include-log-monitor=False"]
+        # The one port that isn't any free one by default: another Ray on this machine may have it.
+        command.append(f"--dashboard-agent-listen-port={free_port()}")
         if "--head" in flags:
             command.append(f"--temp-dir={self.folder}")
         environment = self.client() | {"RAY_JOB_STOP_WAIT_TIME_S": "30", MARKER: host.name}

@@ -76,8 +76,9 @@ def test_a_full_disk_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str])
 
 
 SLEEPER = """
-    import sys, time
+    import signal, sys, time
     from jobs.runtime import run_job
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make background jobs ignore it
     def body():
         try:
             print("ready", flush=True)
@@ -172,7 +173,8 @@ RAY_CHECKS = """
 def child_with_ray(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
     """One process that starts Ray as jobs do, lets workers fail in three ways and is terminated."""
     home = tmp_path_factory.mktemp("home")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    kept = ("RAY_worker_niceness",)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k in kept}
     environment |= {"HOME": str(home), "TMPDIR": str(tmp_path_factory.mktemp("traces"))}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(RAY_CHECKS), str(tmp_path_factory.mktemp("runs"))],

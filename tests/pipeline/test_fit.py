@@ -240,7 +240,7 @@ def test_a_run_that_lives_in_a_bucket_ends_at_its_time(config: TrainConfig, s3_b
     done = train(config)
     assert 0 < done.images_seen < 20_000
     rates = [rate for _, rate in curve(config, "train/learning_rate")]
-    assert rates[-1] < 0.1 * max(rates)
+    assert rates[-1] < 0.5 * max(rates)  # it would still be at its peak, were it fitted to the images
     assert finished(config.run_uri) is not None
     assert train(config).resumed
 

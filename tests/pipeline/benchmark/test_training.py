@@ -14,7 +14,7 @@ def test_the_feed_is_measured_beside_decoding_alone(tiny_assets: str) -> None:
 
 
 def test_steps_are_measured_beside_a_matrix_product() -> None:
-    (found,) = step(QUICK)
-    assert found.name == "tiny fp32 on 1 CPU"
-    assert found.value > 0
-    assert found.bound == "matrix product"
+    fp32, *others = step(QUICK)  # the others where this machine computes in bf16
+    assert fp32.name == "tiny fp32 on 1 CPU"
+    assert all(found.name.startswith("tiny bf16") for found in others)
+    assert all(found.value > 0 and found.bound == "matrix product" for found in (fp32, *others))
