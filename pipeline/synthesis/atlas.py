@@ -20,6 +20,8 @@ from pipeline.synthesis.split import Split, rank_of, split_of
 LEGIBLE, LEGIBLE_HANDWRITING = 0.6, 0.3
 """Shares of recognised characters below which a face is excluded: what remains of those below are dingbats,
 runes and mazes. Handwriting differs from print and is read by people all the same."""
+RIDDLES = frozenset({"Code Of Life BRK", "Loopy BRK"})
+"""Families whose letters a classifier tells apart and a person doesn't: found by looking at sheets."""
 PLAIN = 0.9
 """Share below which a face is for display, whatever it says of itself."""
 _NAMES: tuple[tuple[Kind, str], ...] = (
@@ -63,11 +65,14 @@ def build_atlas(raw: Sequence[RawFace], characters: str, per_design: int) -> Atl
     legible = []
     for i, face in enumerate(single):
         least = LEGIBLE_HANDWRITING if kinds[i] == "handwriting" else LEGIBLE
-        if scores[i] >= least:
-            legible.append(i)
-        else:
+        if face.family in RIDDLES:
+            detail = f"{face.family}: people can't read it, though a classifier can"
+        elif scores[i] < least:
             detail = f"{scores[i]:.0%} of its letters and digits are recognised"
-            exclusions.append(Exclusion(name=face.name, reason="not legible", detail=detail))
+        else:
+            legible.append(i)
+            continue
+        exclusions.append(Exclusion(name=face.name, reason="not legible", detail=detail))
     designs = group_designs(shapes[legible], [single[i].family for i in legible])
     design_of = dict(zip(legible, designs, strict=True))
     kept = _spread(single, design_of, per_design, exclusions)

@@ -115,6 +115,18 @@ def test_a_face_with_letters_in_the_places_of_others_is_excluded(
     assert "letters and digits are recognised" in atlas.exclusions[0].detail
 
 
+def test_a_family_that_people_cannot_read_is_excluded_by_its_name(
+    raw: list[RawFace], matplotlib_fonts: Path, tmp_path: Path
+) -> None:
+    turned: dict[str, str | None] = dict(zip("0123456789", "1234567890", strict=True))  # else a duplicate
+    riddle = altered(matplotlib_fonts / "DejaVuSans.ttf", tmp_path / "loopy.ttf", turned, family="Loopy BRK")
+    both = [*raw, read(riddle)]
+    atlas = build_atlas(both, CHARACTERS, 4)
+    assert_all_accounted_for(atlas, both)
+    assert excluded(atlas) == {"mine/loopy.ttf": "not legible"}
+    assert "people can't read it" in atlas.exclusions[0].detail
+
+
 def test_faces_of_a_design_are_spread_from_the_lightest_to_the_boldest(raw: list[RawFace]) -> None:
     atlas = build_atlas(raw, CHARACTERS, 2)
     assert_all_accounted_for(atlas, raw)

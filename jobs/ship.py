@@ -1,0 +1,125 @@
+r"""Makes a finished run's best bundle one that comes with the package, with its model card.
+
+python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --assets out/assets \
+    --data svt=out/data/svt iiit5k=out/data/iiit5k
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from crnn.checkpoint import Bundle
+from crnn.shipped import MODELS, halved
+from jobs.cli import cell, parse_flags, table
+from jobs.runtime import ExitCode, connect_ray, run_job
+from pipeline.benchmark.record import machine
+from pipeline.calibrate import calibrate, with_calibration
+from pipeline.card import SHEET, Training, licences_of, model_card
+from pipeline.diagrams import error_sheet
+from pipeline.errors import ConfigError
+from pipeline.evaluation import EvaluationReport, evaluate
+from pipeline.machine import available_cpus
+from pipeline.manifest import Manifest
+from pipeline.protocols import named_uris
+from pipeline.report import HEADERS, summary_rows
+from pipeline.resume import BUNDLE
+from pipeline.runs import IDENTITY, finished
+from pipeline.storage import join, local_copy, read_bytes
+from pipeline.synthesis import assets
+
+PROTOCOLS = ("alnum36", "alnum62", "latin94")
+"""Under which a card tells accuracy; the first is the field's."""
+CARD = "README.md"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShipConfig:
+    """Halves the weights, calibrates and evaluates on held-out photographs, and writes bundle and card."""
+
+    run: str
+    """Folder URI of a finished training run."""
+    train_data: str
+    """URI of the data set that it learnt from."""
+    assets: str
+    """URI of the assets that the data set was drawn with, for their licences."""
+    data: tuple[str, ...]
+    """Photographs to calibrate and evaluate on, as name=URI."""
+    name: str | None = None
+    """The name that users load it by; the run's where not given."""
+    hardware: str | None = None
+    """What it was trained on; this machine where not given."""
+    output: str = str(MODELS)
+    """Local folder of the models; the package's own by default."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the job; the exit code says how it ended."""
+    return run_job(lambda: run(parse_flags(ShipConfig, argv, "jobs/ship.py")))
+
+
+def run(config: ShipConfig) -> int:
+    """Writes the folder of the model and prints how well it reads."""
+    training, bundle = _origin(config)
+    name = config.name or training.run
+    with connect_ray():
+        bundle = _calibrated(bundle, config)
+        folder = Path(config.output) / name
+        bundle.save(folder)
+        reports = [_evaluate(folder, config, protocol) for protocol in PROTOCOLS]
+    for part in reports[0].sets:
+        (folder / SHEET.format(part.name)).write_bytes(error_sheet(part, count=24))
+    card = model_card(name, Bundle.load(folder), training, reports)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    print(table(HEADERS, summary_rows(reports[0])))
+    print(f"\n{folder}: {cell(sum(file.stat().st_size for file in folder.iterdir()))} bytes, card in {CARD}")
+    return ExitCode.OK
+
+
+def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
+    done = finished(config.run)
+    if done is None:
+        raise ConfigError(
+            f"{config.run} holds no finished run. Let it end first: jobs/train.py goes on with it."
+        )
+    identity = json.loads(read_bytes(join(config.run, IDENTITY)))
+    manifest = Manifest.read(config.train_data)
+    if manifest.fingerprint != identity["data"]:
+        raise ConfigError(
+            f"{config.run} learnt from data set {identity['data']}; {config.train_data} is "
+            f"{manifest.fingerprint}. Give the one that it learnt from."
+        )
+    with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as folder:
+        bundle = halved(Bundle.load(folder))
+    faces = json.loads(read_bytes(join(config.assets, assets.NAME)))["faces"]
+    run = config.run.rstrip("/").rsplit("/", 1)[-1]
+    seen = int(bundle.provenance["images_seen"])
+    training = Training(
+        run=run,
+        command=f"python jobs/train.py {config.name or run} --images {done.images_seen}",
+        data=manifest.fingerprint,
+        rows=manifest.rows,
+        seed=int(identity["order"][0]),
+        images=seen,
+        hours=seen / done.images_per_s / 3600,
+        hardware=config.hardware or f"{available_cpus()} cores of {machine('cpu')['cpu']}",
+        fonts=len(faces),
+        licences=licences_of(faces),
+    )
+    return training, replace(bundle, provenance=training.as_dict(bundle.provenance))
+
+
+def _calibrated(bundle: Bundle, config: ShipConfig) -> Bundle:
+    with TemporaryDirectory() as name:
+        bundle.save(name)
+        report = _evaluate(Path(name), config, PROTOCOLS[0])
+    return with_calibration(bundle, calibrate(report, bundle.charset))
+
+
+def _evaluate(folder: Path, config: ShipConfig, protocol: str) -> EvaluationReport:
+    return evaluate(str(folder), named_uris(config.data, "Data sets"), protocol)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,94 @@
+"""A finished run becomes a model of the package: half the bytes, calibrated, with a card without secrets."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from crnn.checkpoint import Bundle
+from crnn.recognizer import Recognizer
+from jobs.ship import main
+from pipeline.manifest import Manifest
+from tests.datasets import printed, word_rows, write_data_set
+
+WORDS = ["ab", "cd", "e1", "2", "word", "sixteen letters!", "x" * 18]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(local_ray: None) -> None:
+    """Ray is there."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("data"))
+    write_data_set(folder, word_rows(WORDS * 30), shard_rows=80)
+    return folder
+
+
+@pytest.fixture
+def run(untrained_bundle: Path, data: str, tmp_path: Path) -> Path:
+    """The folder of a finished run, as far as shipping reads it."""
+    folder, bundle = tmp_path / "first", Bundle.load(untrained_bundle)
+    told = {"revision": "abc", "images_seen": 7200, "host": socket.gethostname(), "command": "/home/me/train"}
+    Bundle(
+        network=bundle.network,
+        charset=bundle.charset,
+        preprocess=bundle.preprocess,
+        weights=bundle.weights,
+        provenance=told,
+    ).save(folder / "best" / "bundle")
+    identity = {"data": Manifest.read(data).fingerprint, "order": [7, 1, 1]}
+    (folder / "run.json").write_text(json.dumps(identity))
+    finished = {"checkpoint_uri": str(folder / "best"), "last_uri": str(folder / "best"), "metrics": {}}
+    finished |= {"images_seen": 7300, "images_per_s": 2.0, "images": 7000, "minutes": None}
+    (folder / "finished.json").write_text(json.dumps(finished))
+    return folder
+
+
+def flags(run: Path, data: str, assets: str, output: Path) -> list[str]:
+    told = ["--run", str(run), "--train-data", data, "--assets", assets, "--data", f"words={data}"]
+    return [*told, "--output", str(output)]
+
+
+def test_a_finished_run_is_shipped_with_its_card(
+    run: Path, data: str, tiny_assets: str, tmp_path: Path, untrained_bundle: Path
+) -> None:
+    output = tmp_path / "models"
+    assert main([*flags(run, data, tiny_assets, output), "--hardware", "two cores"]) == 0
+    shipped, source = output / "first", Bundle.load(untrained_bundle)
+    bundle = Bundle.load(shipped)
+    assert (shipped / "weights.safetensors").stat().st_size < 0.52 * sum(
+        t.numel() * t.element_size() for t in source.weights.values()
+    )
+    picture = printed("word")
+    (read,), (before,) = Recognizer.load(shipped)([picture]), Recognizer.load(untrained_bundle)([picture])
+    assert read.text == before.text
+    assert bundle.calibration
+    assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
+    card = (shipped / "README.md").read_text()
+    for told in ("| seed | 7 |", "| hours | 1.0 |", "two cores", "7,200 seen, of 210", bundle.fingerprint):
+        assert told in card
+    assert re.search(r"\| words \| 210 \| [\d.]+ \([\d.]+ to [\d.]+\) \|", card)
+    assert (shipped / "errors-words.png").read_bytes().startswith(b"\x89PNG")
+    for text in (card, (shipped / "bundle.json").read_text()):
+        assert str(tmp_path) not in text
+        assert "/home/me" not in text
+        assert f'"{socket.gethostname()}"' not in text
+
+
+def test_what_does_not_belong_together_is_refused(
+    run: Path, data: str, tiny_assets: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, output = str(tmp_path / "other"), tmp_path / "models"
+    write_data_set(other, word_rows(["other"]), shard_rows=1)
+    arguments = flags(run, data, tiny_assets, output)
+    arguments[arguments.index("--train-data") + 1] = other
+    assert main(arguments) == 2
+    assert "Give the one that it learnt from" in capsys.readouterr().err
+    (run / "finished.json").unlink()
+    assert main(flags(run, data, tiny_assets, output)) == 2
+    assert "holds no finished run" in capsys.readouterr().err
+    assert not output.exists()
