@@ -23,6 +23,9 @@ __all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "r
 LEAST_CPUS = 4
 """Logical CPUs of a local Ray: a training worker and data tasks beside it must fit on any laptop."""
 
+STARTS = 3
+"""How often to try to start a local Ray."""
+
 log = logging.getLogger(__name__)
 
 
@@ -155,12 +158,22 @@ def _start(quiet: bool) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     store, directory = object_store(memory_bytes(), shared_memory_bytes())
-    ray.init(
-        address="local",
-        num_cpus=max(available_cpus(), LEAST_CPUS),
-        object_store_memory=store,
-        _plasma_directory=directory,
-        include_dashboard=False,
-        log_to_driver=not quiet,
-        logging_level=logging.WARNING,
-    )
+    for tries_left in range(STARTS - 1, -1, -1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=max(available_cpus(), LEAST_CPUS),
+                object_store_memory=store,
+                _plasma_directory=directory,
+                include_dashboard=False,
+                log_to_driver=not quiet,
+                logging_level=logging.WARNING,
+            )
+        except Exception as error:
+            # Ray waits 30 s for its own processes, whatever else the machine has to do.
+            if "timed out during startup" not in str(error) or not tries_left:
+                raise
+            log.warning("Ray didn't start within 30 s: this machine is busy. Trying again.")
+            ray.shutdown()
+        else:
+            return

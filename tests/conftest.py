@@ -31,18 +31,6 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for pytest-xdist: what starts Ray one after another, since two of them get in each other's way.
-
-    Other files are groups of their own, for fixtures that are made once a file.
-    """
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        starts_ray = "local_ray" in fixtures or "no_ray" in fixtures or item.path.parent.name == "jobs"
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path)))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def tidy_shutdown() -> Iterator[None]:
     """Ray leaves handles of its processes to the garbage collector, which would fail some later test."""

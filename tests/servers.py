@@ -67,6 +67,7 @@ class FaultyApp:
         self.requests: list[tuple[str, str, str]] = []
         self.chances = random.Random(0)
         self.lock = threading.Lock()
+        self.writing = threading.Lock()
 
     def __call__(self, environment: Environment, start: StartResponse) -> Iterable[bytes]:
         """Answers a request, well or badly."""
@@ -79,7 +80,14 @@ class FaultyApp:
             rule = next((r for r in self.rules if r.befalls(*request, chance)), None)
             if rule:
                 rule.times -= 1
-        return self.app(environment, start) if rule is None else self.broken(rule, environment, start)
+        return self.plain(environment, start) if rule is None else self.broken(rule, environment, start)
+
+    def plain(self, environment: Environment, start: StartResponse) -> Iterable[bytes]:
+        """Moto's own answer. Of its threads two may find that an object isn't there, and both write it."""
+        if environment["REQUEST_METHOD"] != "PUT":
+            return self.app(environment, start)
+        with self.writing:
+            return self.app(environment, start)
 
     def control(self, environment: Environment, start: StartResponse) -> Iterable[bytes]:
         with self.lock:
@@ -94,11 +102,11 @@ class FaultyApp:
     def broken(self, rule: Rule, environment: Environment, start: StartResponse) -> Iterable[bytes]:
         if rule.kind == "delay":
             time.sleep(rule.seconds)
-            return self.app(environment, start)
+            return self.plain(environment, start)
         if rule.kind == "drop_condition":
             for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"):
                 environment.pop(name, None)
-            return self.app(environment, start)
+            return self.plain(environment, start)
         if rule.kind == "kill_before":
             os.kill(rule.pid, signal.SIGKILL)
         if rule.kind in ("reset_before", "kill_before"):
@@ -110,7 +118,7 @@ class FaultyApp:
             start(f"{status} x", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
             return [b"" if environment["REQUEST_METHOD"] == "HEAD" else body]
         answer: list[Any] = []
-        body = b"".join(self.app(environment, lambda *told: answer.extend(told[:2])))
+        body = b"".join(self.plain(environment, lambda *told: answer.extend(told[:2])))
         if rule.kind == "kill_after":
             os.kill(rule.pid, signal.SIGKILL)
         if rule.kind in ("reset_after", "kill_after"):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -175,15 +176,15 @@ def child_with_ray(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.Comp
     home = tmp_path_factory.mktemp("home")
     kept = ("RAY_worker_niceness",)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k in kept}
-    environment |= {"HOME": str(home), "TMPDIR": str(tmp_path_factory.mktemp("traces"))}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(RAY_CHECKS), str(tmp_path_factory.mktemp("runs"))],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as traces:  # a short path, for Ray's sockets lie below it
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(RAY_CHECKS), str(tmp_path_factory.mktemp("runs"))],
+            env=environment | {"HOME": str(home), "TMPDIR": traces},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
     assert not list(home.rglob("*ray*")), "Ray left something in the home folder"
     return done
 

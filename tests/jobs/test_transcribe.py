@@ -57,9 +57,13 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
     command += ["--model", str(untrained_bundle), "--run", "night", "--shard-rows", "4"]
     command += ["--tracking", f"sqlite:///{tmp_path}/mlflow.db"]
 
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as killed:
+    said = tmp_path / "stderr"
+    with (
+        said.open("wb") as stderr,
+        subprocess.Popen(command, cwd=ROOT, stderr=stderr, start_new_session=True) as killed,
+    ):
         while not (parts.is_dir() and any(parts.glob("*.parquet"))):
-            assert killed.poll() is None, "the job ended before its first part"
+            assert killed.poll() is None, f"the job ended before its first part: {said.read_text()[-2000:]}"
         os.killpg(killed.pid, signal.SIGKILL)
     early = {path.name: path.read_bytes() for path in parts.glob("*.parquet")}
 
