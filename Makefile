@@ -1,5 +1,5 @@
 # The project's few commands. Everything is installed into .venv; nothing else on the machine is changed.
-# Variables: PYTHON=python3.12 (3.11 or newer), PORT=5000 (of `make ui`).
+# Variables: PYTHON=python3.12 (3.11 or newer), PORT=5000 (of `make ui`), NAME and CHANGE (of `make probe`).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
@@ -10,7 +10,7 @@ KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") |
 STAMP := .venv/ready-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults cluster-test lint demo ui
+.PHONY: help setup test faults cluster-test lint demo probe ui
 .SILENT:
 
 help:
@@ -20,6 +20,7 @@ help:
 	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
 	echo "make cluster-test  a cluster of hosts in network namespaces: who may come in; as root, minutes"
 	echo "make lint   style, types and layers only"
+	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 
 setup: $(STAMP)
@@ -47,6 +48,9 @@ cluster-test: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py
+
+probe: $(STAMP)
+	infra/probe.sh $(NAME) $(CHANGE)
 
 ui: $(STAMP)
 	test -f out/mlflow.db || { echo "There are no runs yet: make demo makes the first."; exit 1; }

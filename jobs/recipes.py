@@ -60,6 +60,22 @@ def latin94_small() -> TrainConfig:
     )
 
 
+def probe() -> TrainConfig:
+    """What jobs/probe.py judges synthesis by: the small network, every picture once, twenty minutes."""
+    return TrainConfig(
+        name="probe",
+        data="out/probe/train",
+        validation=("held_out=out/probe/held-out",),
+        network="small",
+        optimizer=OptimizerConfig(warmup=0.02),
+        pack_columns=6_400,
+        images=300_000,
+        save_every=300_000,
+        keep=1,
+        register_as=None,
+    )
+
+
 def demo() -> TrainConfig:
     """A few minutes on two CPU cores: easy words, to see that everything works."""
     return TrainConfig(
@@ -80,6 +96,7 @@ def demo() -> TrainConfig:
 
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
-    recipe.__name__.replace("_", "-"): recipe for recipe in (default, small, paper, latin94_small, demo)
+    recipe.__name__.replace("_", "-"): recipe
+    for recipe in (default, small, paper, latin94_small, probe, demo)
 }
 """By name, as the command line takes them."""

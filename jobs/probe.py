@@ -1,0 +1,123 @@
+"""The yardstick of synthesis and training: a small network, so many pictures, then real photographs.
+
+python jobs/probe.py --name no-curve --assets out/assets --data svt=out/data/svt -- --pictures.chances.curve 0
+
+What stands behind -- goes to jobs/synthesize.py scene: the change whose effect is asked for.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import synthesize, train
+from jobs.cli import parse_flags, table
+from jobs.runtime import ExitCode, connect_ray, run_job
+from pipeline import provenance
+from pipeline.errors import ConfigError
+from pipeline.evaluation import EvaluationReport, evaluate
+from pipeline.manifest import Manifest
+from pipeline.protocols import named_uris
+from pipeline.resume import BUNDLE
+from pipeline.runs import finished
+from pipeline.storage import join
+
+TABLE = Path(__file__).parents[1] / "docs" / "probe.tsv"
+"""Where the figures are kept, beside the code that they are of."""
+RUN, HELD_OUT = "run", 2_000
+"""Name of the training run below the probe's folder; pictures of the validation split."""
+_WHAT, _RESULT = ("name", "change", "images", "seed"), ("set", "words", "accuracy %", "data", "revision")
+COLUMNS: tuple[str, ...] = (*_WHAT, *_RESULT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeConfig:
+    """Renders, trains and reads photographs: what a change of synthesis is worth."""
+
+    name: str
+    """Of the change; the same name goes on where it stopped."""
+    data: tuple[str, ...]
+    """Photographs to read, as name=URI."""
+    assets: str
+    """URI of a folder that jobs/assets.py made."""
+    images: int = 300_000
+    """Pictures to render, and to see once each."""
+    seed: int = 7
+    """Names pictures, weights and order."""
+    output: str = "out/probe"
+    """Folder for data sets and runs."""
+    table: str = str(TABLE)
+    """File of tab-separated values that the figures are added to."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the probe; its exit code is that of the first job that fails."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    split = words.index("--") if "--" in words else len(words)
+    own, change = words[:split], words[split + 1 :]
+    return run_job(lambda: run(parse_flags(ProbeConfig, own, "jobs/probe.py"), change))
+
+
+def run(config: ProbeConfig, change: Sequence[str]) -> int:
+    """Probes, adds the figures to the table, and shows all that is in it."""
+    path = Path(config.table)
+    if any(line[0] == config.name for line in read_table(path)):
+        raise ConfigError(f"{path} has a probe {config.name!r} already; take another --name.")
+    folder = join(config.output, config.name)
+    learnt, held_out = join(folder, "train"), join(folder, "held-out")
+    with connect_ray():
+        for job, arguments in _steps(config, folder, learnt, held_out, change):
+            print(f"\n$ {job.__module__} {shlex.join(arguments)}", flush=True)
+            if code := job(arguments):
+                return code
+        done = finished(join(folder, RUN))
+        assert done is not None
+        sets = {"held_out": held_out} | named_uris(config.data, "Data sets")
+        report = evaluate(join(done.last_uri, BUNDLE), sets)
+    add_rows(path, config, shlex.join(change), Manifest.read(learnt).fingerprint, report)
+    print(f"\n{table(COLUMNS, read_table(path))}")
+    return ExitCode.OK
+
+
+def _steps(
+    config: ProbeConfig, folder: str, learnt: str, held_out: str, change: Sequence[str]
+) -> Iterator[tuple[Callable[[Sequence[str]], int], tuple[str, ...]]]:
+    images, seed = str(config.images), ("--seed", str(config.seed))
+    drawn = ("--assets", config.assets, "--pictures.coding", "raw", *change)
+    few = str(min(HELD_OUT, config.images))
+    yield synthesize.main, ("scene", "--output", learnt, "--rows", images, *seed, *drawn)
+    yield synthesize.main, ("scene", "--output", held_out, "--rows", few, "--split", "validation", *drawn)
+    sets = ("--data", learnt, "--validation", f"held_out={held_out}")
+    length = ("--images", images, "--save-every", images)
+    yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed)
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of all probes so far, without the heading."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [line.split("\t") for line in lines[1:]]
+
+
+def add_rows(path: Path, config: ProbeConfig, change: str, data: str, report: EvaluationReport) -> None:
+    """Adds a row for each set; the file appears with its heading where there is none."""
+    lines = [] if path.is_file() else [COLUMNS]
+    for part in report.sets:
+        accuracy, revision = f"{100 * part.counts.word_accuracy:.1f}", provenance.revision()[:12]
+        row = (
+            config.name,
+            change or "none",
+            config.images,
+            config.seed,
+            part.name,
+            part.counts.words,
+            accuracy,
+        )
+        lines.append(tuple(map(str, (*row, data[:12], revision))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines("\t".join(line) + "\n" for line in lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

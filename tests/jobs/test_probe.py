@@ -1,0 +1,30 @@
+"""A probe renders, trains, reads and writes its figures down; nothing is written down twice."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.probe import main, read_table
+from pipeline.manifest import Manifest
+from tests.datasets import word_rows, write_data_set
+
+
+def test_a_probe_adds_its_figures_once(
+    tiny_assets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    write_data_set("photographs", word_rows(["ab", "cd"]), shard_rows=2)
+    flags = ["--name", "no-curve", "--assets", tiny_assets, "--data", "photographs=photographs"]
+    flags += ["--images", "64", "--table", "docs/probe.tsv", "--", "--pictures.chances.curve", "0"]
+    assert main(flags) == 0
+    rows = read_table(Path("docs/probe.tsv"))
+    assert [(row[4], row[5]) for row in rows] == [("held_out", "64"), ("photographs", "2")]
+    learnt = Manifest.read("out/probe/no-curve/train")
+    for name, change, images, seed, *_, data, _revision in rows:
+        assert (name, change, images, seed) == ("no-curve", "--pictures.chances.curve 0", "64", "7")
+        assert learnt.fingerprint.startswith(data)
+    assert "no-curve" in capsys.readouterr().out
+    assert main(flags) == 2
+    assert "has a probe 'no-curve' already" in capsys.readouterr().err
+    assert read_table(Path("docs/probe.tsv")) == rows
