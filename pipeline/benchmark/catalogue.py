@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from pipeline.benchmark.decoding import decoding
 from pipeline.benchmark.measure import Stage
+from pipeline.benchmark.peers import peers
 from pipeline.benchmark.recognition import preparation, recognition
 from pipeline.benchmark.synthesis import synthesis
 from pipeline.benchmark.training import feed, step
 
 STAGES: Mapping[str, Stage] = {
     "synthesise": synthesis,
+    "peers": peers,
     "feed": feed,
     "step": step,
     "prepare": preparation,
