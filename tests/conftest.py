@@ -31,6 +31,18 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests start Ray come first: with two processes, neither ends with minutes of them alone."""
+
+    def is_quick(item: pytest.Item) -> bool:
+        return item.path.parent.name != "jobs" and "local_ray" not in getattr(item, "fixturenames", ())
+
+    quick = {item.path: True for item in items}
+    for item in items:
+        quick[item.path] &= is_quick(item)
+    items.sort(key=lambda item: quick[item.path])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tidy_shutdown() -> Iterator[None]:
     """Ray leaves handles of its processes to the garbage collector, which would fail some later test."""
