@@ -38,7 +38,7 @@ def test_training_is_submitted_as_a_person_does_it(cluster: RayCluster, tmp_path
             env=cluster.client(),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=500,
             check=False,
         )
         if "No available agent" not in submitted.stderr:
