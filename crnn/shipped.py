@@ -14,6 +14,8 @@ from crnn.checkpoint import DESCRIPTION, Bundle
 
 MODELS = Path(__file__).with_name("models")
 """Folder with a bundle's folder for each."""
+DEFAULT = "latin94-small"
+"""What reads where nobody names a model."""
 
 
 def shipped_models() -> dict[str, Path]:

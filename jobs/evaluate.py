@@ -9,6 +9,7 @@ from typing import Literal
 
 from crnn.checkpoint import Bundle
 from crnn.precision import Precision
+from crnn.shipped import DEFAULT
 from jobs.cli import Progress, parse_flags, table
 from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline.calibrate import calibrate, with_calibration
@@ -36,7 +37,7 @@ from pipeline.tracking import resolve_tracking_uri
 class EvaluateConfig:
     """Evaluates a model on data sets, prints and logs the tables, and guards the alias of the champion."""
 
-    model: str
+    model: str = DEFAULT
     """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
     data: tuple[str, ...]
     """Data sets as name=URI, each a folder with a manifest.json."""

@@ -16,6 +16,7 @@ from typing import Any
 from crnn.checkpoint import Bundle
 from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig
+from crnn.shipped import DEFAULT
 from pipeline import provenance
 from pipeline.errors import ConfigError, ObjectNotFoundError, UnpublishedError
 from pipeline.fetch import FetchConfig
@@ -44,7 +45,7 @@ class TranscribeConfig:
     """Folder or s3://bucket/prefix with the images, at any depth."""
     output: str
     """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
-    model: str = "models:/crnn@champion"
+    model: str = DEFAULT
     """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
     include: tuple[str, ...] = ("*",)
     """Patterns of the names to read, such as *.png; a * also crosses slashes."""
