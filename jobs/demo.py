@@ -19,6 +19,7 @@ from jobs import evaluate, synthesize, train, transcribe
 from jobs.cli import cell, parse_flags, table
 from jobs.recipes import demo as recipe
 from jobs.runtime import ExitCode, connect_ray, run_job
+from jobs.train_report import CANDIDATE
 from pipeline.audit import read_audit
 from pipeline.manifest import NAME, Manifest
 from pipeline.nightly.table import TranscriptTable
@@ -100,7 +101,7 @@ class Demo:
         kept = ("--output", join(out, "runs"), "--images", str(config.images))
         self.step("training", train.main, "jobs/train.py", "demo", *learnt, *kept)
         # Pinned: whoever has moved an alias since finds the demo as it was.
-        model = resolve_model(f"models:/crnn@{train.CANDIDATE}").uri
+        model = resolve_model(f"models:/crnn@{CANDIDATE}").uri
         judged = ("--model", model, "--data", f"held_out={self.held_out}", "--promote")
         self.step(
             "evaluation", evaluate.main, "jobs/evaluate.py", *judged, "--output", join(out, "evaluation")

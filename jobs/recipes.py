@@ -10,7 +10,7 @@ def paper() -> TrainConfig:
     """The paper's: its network and ADADELTA on batches of 64 words as they are, case folded."""
     return TrainConfig(
         name="paper",
-        data="out/data/train",
+        data=("out/data/train",),
         validation=("held_out=out/data/validation",),
         network="paper",
         charset="alnum36",
@@ -26,7 +26,7 @@ def default() -> TrainConfig:
     """The paper's network with AdamW, warm-up and cosine, averaged weights, printable ASCII."""
     return TrainConfig(
         name="default",
-        data="out/data/train",
+        data=("out/data/train",),
         validation=("held_out=out/data/validation",),
         images=10_000_000,
     )
@@ -36,7 +36,7 @@ def small() -> TrainConfig:
     """A network of 1.25 million parameters for machines without a GPU, printable ASCII."""
     return TrainConfig(
         name="small",
-        data="out/data/train",
+        data=("out/data/train",),
         validation=("held_out=out/data/validation",),
         network="small",
         pack_columns=6_400,
@@ -49,7 +49,7 @@ def latin94_small() -> TrainConfig:
     """The small network as it ships: printable ASCII on words as photographed, two cores and a day or two."""
     return TrainConfig(
         name="latin94-small",
-        data="out/data/scene",
+        data=("out/data/scene",),
         validation=("held_out=out/data/scene-validation",),
         network="small",
         # A rate that stays up lets the run be lengthened: only its last quarter depends on where it ends.
@@ -80,7 +80,7 @@ def demo() -> TrainConfig:
     """A few minutes on two CPU cores: easy words, to see that everything works."""
     return TrainConfig(
         name="demo",
-        data="out/demo/data/train",
+        data=("out/demo/data/train",),
         validation=("held_out=out/demo/data/validation",),
         output="out/demo/runs",
         network="tiny",

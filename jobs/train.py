@@ -1,26 +1,26 @@
 """Training: a recipe, its data sets, a run that goes on where it stopped, a registered model at the end.
 
 python jobs/train.py small --data s3://bucket/synth/train --validation held_out=s3://bucket/synth/validation
+python jobs/train.py small --data scene:0.7=s3://bucket/scene receipts:0.3=s3://bucket/receipts --validation …
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from jobs.cli import Progress, cell, parse_recipe, table
+from jobs.cli import Progress, parse_recipe
 from jobs.recipes import RECIPES
 from jobs.runtime import connect_ray, require_room, run_job
+from jobs.train_report import CANDIDATE, tell
 from pipeline import provenance
 from pipeline.board import Facts
-from pipeline.fit import FitResult, Plan, fit, plan_run
+from pipeline.fit import FitResult, fit
 from pipeline.lease import acquire
 from pipeline.registry import register_bundle, set_alias
 from pipeline.resume import BUNDLE
 from pipeline.storage import join, local_copy
 from pipeline.tracking import Tracker, TrackerConfig, flatten, resolve_tracking_uri
 from pipeline.train_config import TrainConfig
-
-CANDIDATE = "candidate"
-"""Alias of the version trained last; jobs/evaluate.py --promote decides whether it becomes champion."""
+from pipeline.train_plan import Plan, plan_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,41 +102,6 @@ def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
         )
     set_alias(config.register_as, CANDIDATE, version, tracking_uri=config.tracking)
     return version
-
-
-def tell(plan: Plan, done: FitResult, version: str | None) -> str:
-    """What became of the run, for a person."""
-    config, metrics = plan.config, done.metrics
-    rows = [
-        (
-            name,
-            *(int(metrics[f"validation/{name}/{key}"]) for key in ("words", "rejected")),
-            *(metrics[f"validation/{name}/{key}"] for key in ("word_accuracy", "cer")),
-        )
-        for name in config.held_out
-    ]
-    rejects = dict(done.audit.rejected) | ({"undecodable": done.undecodable} if done.undecodable else {})
-    rejected = ", ".join(f"{cell(count)} {reason}" for reason, count in rejects.items())
-    facts = [
-        ("run", f"{config.name}{' (was finished before)' if done.resumed else ''}"),
-        (
-            "rows",
-            f"{cell(done.audit.read)} read, {cell(done.audit.kept - done.undecodable)} kept, "
-            f"{rejected or 'none rejected'}",
-        ),
-        ("rejects", join(config.run_uri, "audit", "*.parquet") if rejected else "none"),
-        ("began with", f"{plan.start.uri}: {plan.start.adoption}" if plan.start else "random weights"),
-        ("padding", f"{done.audit.padding_share:.1%} of the pixels"),
-        ("images seen", cell(done.images_seen)),
-        ("images/s", cell(done.images_per_s)),
-        ("bundle", f"{join(done.checkpoint_uri, BUNDLE)}, after {cell(int(metrics['images_seen']))} images"),
-        ("registered", f"models:/{config.register_as}/{version}, @{CANDIDATE}" if version else "no"),
-    ]
-    width = max(len(name) for name, _ in facts)
-    told = [f"{name.ljust(width)}  {value}" for name, value in facts]
-    return "\n".join(
-        [table(("held-out words", "words", "rejected", "word accuracy", "CER"), rows), "", *told]
-    )
 
 
 if __name__ == "__main__":

@@ -79,20 +79,25 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str)
     return result
 
 
-def write_undecodable(run_uri: str, rejects: Mapping[str, tuple[str, str]]) -> int:
-    """Writes the images that training couldn't decode beside the audit's rejects; returns how many.
+def write_undecodable(report_uri: str, rejects: Mapping[str, tuple[str, str]], prefix: str = "") -> int:
+    """Writes the images of a data set that training couldn't decode beside the audit's rejects.
 
     Args:
-        run_uri: The training run's folder.
+        report_uri: Where the audit was written.
         rejects: Reason and detail by id.
+        prefix: What the set's ids begin with there, and not in its shards.
+
+    Returns:
+        How many there are.
     """
     rows = [
-        {"id": key, "source": "", "text": None, "reason": reason, "detail": detail}
+        {"id": key.removeprefix(prefix), "source": "", "text": None, "reason": reason, "detail": detail}
         for key, (reason, detail) in sorted(rejects.items())
+        if key.startswith(prefix)
     ]
     if rows:
         table = pa.Table.from_pylist(rows, schema=REJECT_SCHEMA)
-        write_atomic(join(run_uri, "audit", UNDECODABLE), parquet_bytes(table))
+        write_atomic(join(report_uri, UNDECODABLE), parquet_bytes(table))
     return len(rows)
 
 

@@ -1,6 +1,7 @@
 """The Ray Data graph of training: windows → packs, spread over the cluster, split over the workers."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import ray.data
 from ray.data import ExecutionResources
 from ray.train import DataConfig
 
-from pipeline.order import Position, Window
+from pipeline.order import Part, Position, Window
 from pipeline.pace import paced
 from pipeline.packing import Packer
 
@@ -24,11 +25,11 @@ Without a limit Ray Data decodes ahead until its store is full, on cores that a 
 def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> "ray.data.Dataset":
     """All packs of a run that haven't been consumed, each a row of PACK_SCHEMA, in the run's order."""
     left = [window for window in windows if not consumed.is_complete(window.index)]
-    rows = [{"window": w.index, "epoch": w.epoch, "shards": list(w.shards)} for w in left]
+    rows = [{"window": w.index, "parts": [asdict(part) for part in w.parts]} for w in left]
 
     def packs(rows: pa.Table) -> Iterator[pa.Table]:
         for row in rows.to_pylist():
-            window = Window(index=row["window"], epoch=row["epoch"], shards=tuple(row["shards"]))
+            window = Window(index=row["window"], parts=tuple(Part(**part) for part in row["parts"]))
             yield from packer.packs(window, skip=partial(consumed.is_consumed, window.index))
 
     with paced(target_max_block_size=BLOCK_BYTES):

@@ -1,10 +1,9 @@
-"""A training run from the driver's side: its identity, the order of its data, Ray Train around it."""
+"""A training run from the driver's side: its audit, the order of its data, Ray Train around it."""
 
 import contextlib
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -16,47 +15,22 @@ from pipeline.board import Facts, open_board
 from pipeline.dataset import UnevenSplit, training_feed
 from pipeline.errors import DivergedError
 from pipeline.grace import run_with_grace
-from pipeline.manifest import Manifest
-from pipeline.order import Position, plan_windows
-from pipeline.packing import Packer
+from pipeline.mixture import rows_seen
+from pipeline.order import Position
 from pipeline.runs import (
     CheckpointFiles,
-    claim,
     finished,
     latest_checkpoint,
     latest_position,
     mark_finished,
 )
 from pipeline.snapshot import mend_snapshot
-from pipeline.start import Start, find_start
-from pipeline.storage import absolute, join, resolve
-from pipeline.tracking import DataInput, Tracker
+from pipeline.storage import join, resolve
+from pipeline.tracking import Tracker
 from pipeline.tracking_callback import TrackingCallback, send_checkpoint
 from pipeline.train_config import TrainConfig
+from pipeline.train_plan import Plan
 from pipeline.worker import WorkerConfig, train_loop
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """A run whose folder is claimed."""
-
-    config: TrainConfig
-    """With URIs that mean the same in every process."""
-    data: Manifest
-    held_out: Mapping[str, Manifest]
-    """By name of the validation set."""
-    start: Start | None = None
-    """What the weights begin with, where it isn't chance."""
-
-    @property
-    def inputs(self) -> list[DataInput]:
-        """The data sets, as the run in MLflow names them."""
-        sets = [("train", self.config.data, "training", self.data)]
-        sets += [(n, u, "validation", self.held_out[n]) for n, u in self.config.held_out.items()]
-        return [
-            DataInput(name=name, uri=uri, fingerprint=m.fingerprint, context=context, rows=m.rows)
-            for name, uri, context, m in sets
-        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,35 +45,12 @@ class FitResult:
     """In all."""
     images_per_s: float
     """Over the whole run, start-up and looks at held-out words aside."""
-    audit: Audit
-    undecodable: int
-    """Images that the audit, which reads labels, let pass and that can't be decoded."""
+    audits: Mapping[str, Audit]
+    """By label of the set to learn from."""
+    undecodable: Mapping[str, int]
+    """By label, the images that the audit, which reads labels, let pass and that can't be decoded."""
     resumed: bool
     """The run was finished before, and nothing was trained now."""
-
-
-def plan_run(config: TrainConfig) -> Plan:
-    """Claims the run's folder; needs no Ray and starts nothing.
-
-    Raises:
-        ConfigError: The name belongs to a run on other data, or with another charset, network or order.
-        RegistryError, BundleError, ModelConfigError: The model to begin with isn't there or doesn't fit.
-        DataError, StorageError: The data isn't there.
-    """
-    config = replace(
-        config,
-        data=absolute(config.data),
-        validation=tuple(f"{name}={absolute(uri)}" for name, uri in config.held_out.items()),
-        output=absolute(config.output),
-    )
-    plan = Plan(
-        config=config,
-        data=Manifest.read(config.data),
-        held_out={name: Manifest.read(uri) for name, uri in config.held_out.items()},
-        start=find_start(config),
-    )
-    claim(config.run_uri, _identity(plan))
-    return plan
 
 
 def fit(
@@ -120,7 +71,10 @@ def fit(
         SystemExit, KeyboardInterrupt: As they reached the main thread; the workers have saved before.
     """
     config = plan.config
-    checked = audit(config.data, plan.data, config.rules, join(config.run_uri, "audit"))
+    checked = {
+        s.label: audit(s.uri, plan.data[s.label], config.rules, plan.audit_uri(s))
+        for s in config.training_sets
+    }
     for name, uri in config.held_out.items():
         audit(uri, plan.held_out[name], config.rules, join(config.run_uri, "audit", name))
     done = finished(config.run_uri)
@@ -150,31 +104,40 @@ def fit(
     # Whatever MLflow missed on the way; what it has stays as it is.
     for uri in {done.checkpoint_uri, done.last_uri}:
         send_checkpoint(CheckpointFiles.at(uri), tracker)
+    rejects = CheckpointFiles.at(done.last_uri).rejects()
     return FitResult(
         checkpoint_uri=done.checkpoint_uri,
         metrics=done.metrics,
         images_seen=done.images_seen,
         images_per_s=done.images_per_s,
-        audit=checked,
-        undecodable=write_undecodable(config.run_uri, CheckpointFiles.at(done.last_uri).rejects()),
+        audits=checked,
+        undecodable={
+            s.label: write_undecodable(plan.audit_uri(s), rejects, s.prefix) for s in config.training_sets
+        },
         resumed=resumed,
     )
 
 
 def _train(
-    plan: Plan, checked: Audit, tracker: Tracker, provenance: Mapping[str, Any], show: Callable[[Facts], None]
+    plan: Plan,
+    checked: Mapping[str, Audit],
+    tracker: Tracker,
+    provenance: Mapping[str, Any],
+    show: Callable[[Facts], None],
 ) -> "ray.train.Result":
     config = plan.config
-    windows = plan_windows(
-        checked.kept_per_shard, images=config.images, window_rows=config.window_rows, seed=config.seed
-    )
-    packer = _packer(config, config.data, plan.data)
+    kept = {label: found.kept_per_shard for label, found in checked.items()}
+    windows, packer = plan.windows(kept), plan.packer
     worker = WorkerConfig(
         packer=packer,
-        held_out={n: _packer(config, uri, plan.held_out[n]) for n, uri in config.held_out.items()},
+        held_out=plan.held_out_packers,
+        epoch_images={
+            f"train/epochs{'/' if s.name else ''}{s.name}": float(checked[s.label].kept / s.share)
+            for s in config.training_sets
+        },
         optimizer=config.optimizer,
         precision=config.precision,
-        total_images=sum(checked.kept_per_shard[s] for w in windows for s in w.shards),
+        total_images=sum(rows_seen(windows, list(kept.values()))),
         total_seconds=math.inf if config.minutes is None else 60.0 * config.minutes,
         log_every=config.log_every,
         save_every=config.save_every,
@@ -213,31 +176,6 @@ def _train(
             "--optimizer.learning-rate."
         )
     return result
-
-
-def _identity(plan: Plan) -> dict[str, object]:
-    """All that a run's result depends on, and that a later start under its name must share."""
-    config, rules = plan.config, plan.config.rules
-    return {
-        "data": plan.data.fingerprint,
-        "validation": {name: manifest.fingerprint for name, manifest in plan.held_out.items()},
-        "charset": rules.charset.fingerprint,
-        "network": json.dumps(asdict(rules.network)),
-        "preprocess": asdict(config.preprocess),
-        "start": config.start_from,
-        "optimizer": asdict(config.optimizer),
-        "order": [config.seed, config.window_rows, config.pack_columns],
-    }
-
-
-def _packer(config: TrainConfig, uri: str, manifest: Manifest) -> Packer:
-    return Packer(
-        data_uri=uri,
-        manifest=manifest,
-        rules=config.rules,
-        pack_columns=config.pack_columns,
-        seed=config.seed,
-    )
 
 
 def _run_config(config: TrainConfig, tracker: Tracker) -> "ray.train.RunConfig":

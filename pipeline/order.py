@@ -1,25 +1,71 @@
 """The order in which training sees the data, as a pure function, and the place in it.
 
-A run's order is a list of windows. A window is a few whole shards whose rows are shuffled together and cut
-into packs; it depends on (shards, seed, epoch) alone, never on the number of workers, so that a run resumes
-exactly on another number of them. The position is the set of packs consumed, whoever consumed them.
+A run's order is a list of windows. A window is rows that are shuffled together and cut into packs: a few
+whole shards of one data set, or the shares of several (`pipeline.mixture`). It depends on (data, seed, epoch)
+alone, never on the number of workers, so that a run resumes exactly on another number of them. The position
+is the set of packs consumed, whoever consumed them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Usable rows of one shard."""
+
+    source: int = 0
+    """Place of the shard's data set among those that the run learns from."""
+    shard: int
+    """Number in the data set's manifest."""
+    epoch: int
+    """How often all of the data set came before."""
+    start: int = 0
+    stop: int | None = None
+    """None: to the end."""
+
+    def rows(self, usable: int, seed: int) -> npt.NDArray[np.int64]:
+        """Which of the shard's usable rows these are: all as they come, or a part of an order of the epoch's.
+
+        Args:
+            usable: How many the shard has.
+            seed: Names the order.
+
+        Raises:
+            ValueError: It has fewer than were planned with.
+        """
+        if self.stop is None and not self.start:
+            return np.arange(usable)
+        if self.stop is not None and self.stop > usable:
+            raise ValueError(
+                f"Shard {self.shard} was planned with {self.stop} usable rows and has {usable}; the audit "
+                "that the plan was made of belongs to other data."
+            )
+        order = generator(seed, self.epoch, 1 + self.shard, 1 + self.source).permutation(usable)
+        return order[self.start : self.stop]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Shards that are shuffled together."""
+    """Rows that are shuffled together."""
 
     index: int
     """Place in the run's order, counted over all epochs."""
-    epoch: int
-    shards: tuple[int, ...]
-    """Numbers of the shards in the manifest, in reading order."""
+    parts: tuple[Part, ...]
+    """In reading order."""
+
+    @property
+    def epoch(self) -> int:
+        """Of its first part; all parts of a single data set are of one epoch."""
+        return self.parts[0].epoch
+
+    @classmethod
+    def whole(cls, *, index: int, epoch: int, shards: Iterable[int]) -> "Window":
+        """Whole shards of a single data set."""
+        return cls(index=index, parts=tuple(Part(shard=shard, epoch=epoch) for shard in shards))
 
 
 def generator(seed: int, *keys: int) -> np.random.Generator:
@@ -28,7 +74,7 @@ def generator(seed: int, *keys: int) -> np.random.Generator:
 
 
 def plan_windows(shard_rows: Sequence[int], *, images: int, window_rows: int, seed: int) -> list[Window]:
-    """Windows that hold at least `images` rows: as many epochs as it takes, each a fresh permutation.
+    """Windows of whole shards with at least `images` rows: as many epochs as it takes, each in a new order.
 
     Args:
         shard_rows: Usable rows of each shard; at least one shard has some.
@@ -51,7 +97,7 @@ def plan_windows(shard_rows: Sequence[int], *, images: int, window_rows: int, se
             taken.append(shard)
             rows += shard_rows[shard]
             if rows >= window_rows or place == len(order) - 1:
-                windows.append(Window(index=len(windows), epoch=epoch, shards=tuple(taken)))
+                windows.append(Window.whole(index=len(windows), epoch=epoch, shards=taken))
                 planned += rows
                 taken, rows = [], 0
                 if planned >= images:

@@ -1,8 +1,8 @@
-"""A window of shards → packs: ready batches of one width, as rows that travel through Ray Data."""
+"""A window of rows → packs: ready batches of one width, as rows that travel through Ray Data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,19 +39,47 @@ PACK_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Packer:
-    """Reads windows of one data set and cuts them into packs.
+class Source:
+    """A data set that is read."""
 
-    The packs of a window, their number and order, depend on (data set, rules, seed, window) alone. Images
+    uri: str
+    manifest: Manifest
+    prefix: str = ""
+    """What its rows' ids begin with, so that those of several data sets differ."""
+
+
+class _Sample(NamedTuple):
+    """A row that can be learnt from."""
+
+    id: str
+    image: bytes
+    text: str
+    width: int
+    height: int
+    target: list[int]
+    canonical: int
+    """Width of its line image."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packer:
+    """Reads windows of data sets and cuts them into packs.
+
+    The packs of a window, their number and order, depend on (data sets, rules, seed, window) alone. Images
     that turn out to be undecodable leave their pack, which keeps its place, and are listed in it.
     """
 
-    data_uri: str
-    manifest: Manifest
+    sources: tuple[Source, ...]
+    """The data sets, as the windows' parts count them."""
     rules: LabelRules
     pack_columns: int
     """Pixel columns of a pack: 12,800 are 128 images of 100 pixels."""
     seed: int
+
+    @property
+    def rows(self) -> int:
+        """Of all data sets, usable or not."""
+        return sum(source.manifest.rows for source in self.sources)
 
     def packs(self, window: Window, skip: Callable[[int], bool] = lambda _: False) -> Iterator[pa.Table]:
         """The packs of a window, one single-row table of PACK_SCHEMA each.
@@ -60,54 +88,55 @@ class Packer:
             window: What to read.
             skip: Says by their number which packs aren't wanted; they are not decoded.
         """
-        table = pa.concat_tables(
-            read_shard(self.data_uri, self.manifest.shards[s], columns=COLUMNS) for s in window.shards
-        )
-        usable, targets, widths = self._usable(table)
-        columns = {name: table.column(name).to_pylist() for name in COLUMNS}
+        samples = self._samples(window)
         random = generator(self.seed, window.epoch, window.index)
-        order = random.permutation(len(usable))
-        plan = plan_packs([widths[i] for i in order], self.pack_columns)
+        order = random.permutation(len(samples))
+        plan = plan_packs([samples[i].canonical for i in order], self.pack_columns)
         for pack, planned in enumerate(random.permutation(len(plan))):
-            if skip(pack):
-                continue
-            members = [int(order[i]) for i in plan[planned]]
-            rows = [{name: column[usable[i]] for name, column in columns.items()} for i in members]
-            place = {"window": window.index, "pack": pack, "packs_in_window": len(plan)}
-            yield self._pack(place, rows, [targets[i] for i in members], widths[members[0]])
+            if not skip(pack):
+                place = {"window": window.index, "pack": pack, "packs_in_window": len(plan)}
+                yield self._pack(place, [samples[order[i]] for i in plan[planned]])
 
-    def _usable(self, table: pa.Table) -> tuple[list[int], list[list[int]], list[int]]:
-        usable: list[int] = []
-        targets: list[list[int]] = []
-        widths: list[int] = []
-        columns = (table.column(name).to_pylist() for name in ("text", "width", "height"))
-        for row, (text, width, height) in enumerate(zip(*columns, strict=True)):
+    def _samples(self, window: Window) -> list[_Sample]:
+        # A small data set comes several times in a window of a mixture: its shards are read once.
+        shards: dict[tuple[int, int], list[_Sample]] = {}
+        samples: list[_Sample] = []
+        for part in window.parts:
+            place = part.source, part.shard
+            if place not in shards:
+                shards[place] = self._usable(self.sources[part.source], part.shard)
+            usable = shards[place]
+            samples += [usable[i] for i in part.rows(len(usable), self.seed)]
+        return samples
+
+    def _usable(self, source: Source, shard: int) -> list[_Sample]:
+        table = read_shard(source.uri, source.manifest.shards[shard], columns=COLUMNS)
+        usable: list[_Sample] = []
+        columns = (table.column(name).to_pylist() for name in COLUMNS)
+        for id_, image, text, width, height in zip(*columns, strict=True):
             try:
                 target, canonical = self.rules.check(text or "", width, height)
             except LabelRejectedError:  # counted and written out by the audit before training
                 continue
-            usable.append(row)
-            targets.append(target)
-            widths.append(canonical)
-        return usable, targets, widths
+            usable.append(_Sample(source.prefix + id_, image, text, width, height, target, canonical))
+        return usable
 
-    def _pack(
-        self, place: dict[str, int], rows: list[dict[str, Any]], targets: list[list[int]], width: int
-    ) -> pa.Table:
-        kept: list[int] = []
+    def _pack(self, place: dict[str, int], samples: list[_Sample]) -> pa.Table:
+        width = samples[0].canonical
+        kept: list[_Sample] = []
         lines: list[np.ndarray] = []
         rejects: list[dict[str, str]] = []
-        for i, row in enumerate(rows):
+        for sample in samples:
             try:
-                line = line_image(decode_image(row["image"]), self.rules.preprocess)
+                line = line_image(decode_image(sample.image), self.rules.preprocess)
                 if line.shape[1] != width:
                     raise ImageRejectedError(
-                        "wrong_size", f"the shard says {row['width']}×{row['height']}; the image differs"
+                        "wrong_size", f"the shard says {sample.width}×{sample.height}; the image differs"
                     )
             except ImageRejectedError as error:
-                rejects.append({"id": row["id"], "reason": error.reason, "detail": error.detail})
+                rejects.append({"id": sample.id, "reason": error.reason, "detail": error.detail})
                 continue
-            kept.append(i)
+            kept.append(sample)
             lines.append(line)
         return pa.Table.from_pylist(
             [
@@ -116,10 +145,10 @@ class Packer:
                     "count": len(kept),
                     "width": width,
                     "images": b"".join(line.data for line in lines),
-                    "targets": [c for i in kept for c in targets[i]],
-                    "target_lengths": [len(targets[i]) for i in kept],
-                    "ids": [rows[i]["id"] for i in kept],
-                    "texts": [rows[i]["text"] for i in kept],
+                    "targets": [c for sample in kept for c in sample.target],
+                    "target_lengths": [len(sample.target) for sample in kept],
+                    "ids": [sample.id for sample in kept],
+                    "texts": [sample.text for sample in kept],
                     "rejects": rejects,
                 }
             ],

@@ -11,6 +11,7 @@ from crnn.preprocess import PreprocessConfig
 from crnn.training import OptimizerConfig
 from pipeline.errors import ConfigError
 from pipeline.labels import LabelRules
+from pipeline.mixture import TrainingSet, training_sets
 from pipeline.protocols import named_uris
 from pipeline.storage import join
 
@@ -21,8 +22,9 @@ class TrainConfig:
 
     name: str
     """Name of the run, of its folder and of its entry in MLflow."""
-    data: str
-    """URI of the data set to learn from: a folder with a manifest.json."""
+    data: tuple[str, ...]
+    """URI of the data set to learn from, a folder with a manifest.json; or several as name:weight=URI, each
+    with its share of every window: a small set comes again and again, a large one is seen in part."""
     validation: tuple[str, ...]
     """Data sets to look at while training, as name=URI; the first decides which checkpoint is the best."""
     output: str = "out/runs"
@@ -48,7 +50,7 @@ class TrainConfig:
     pack_columns: int = 12_800
     """Pixel columns of one worker's batch: 12,800 are 128 images of 100 pixels."""
     window_rows: int = 16_384
-    """Rows that are shuffled together; whole shards, at least one."""
+    """Rows that are shuffled together; whole shards, at least one, where there is one data set."""
     seed: int = 7
     """Names the initial weights and the order of the data."""
     workers: int = 1
@@ -99,6 +101,12 @@ class TrainConfig:
         if not self.validation:
             raise ConfigError("Give at least one --validation data set, as name=URI.")
         named_uris(self.validation, "Validation sets")
+        small = [s.name for s in self.training_sets if s.share * self.window_rows < 1]
+        if small:
+            raise ConfigError(
+                f"--data: the weight of {', '.join(small)} is too small: a window of {self.window_rows:,} "
+                "rows wouldn't hold one of it. Give it more, or raise --window-rows."
+            )
         if NETWORKS[self.network].height != self.preprocess.height:
             raise ConfigError(
                 f"Network {self.network} reads height {NETWORKS[self.network].height}; "
@@ -109,6 +117,11 @@ class TrainConfig:
     def run_uri(self) -> str:
         """The run's folder."""
         return join(self.output, self.name)
+
+    @property
+    def training_sets(self) -> tuple[TrainingSet, ...]:
+        """The data sets to learn from, by name."""
+        return training_sets(self.data)
 
     @property
     def held_out(self) -> dict[str, str]:

@@ -40,6 +40,8 @@ class WorkerConfig:
     packer: Packer
     held_out: dict[str, Packer]
     """By name of the validation set."""
+    epoch_images: dict[str, float]
+    """Images of the run in which a set to learn from comes once, by the name of the curve that counts."""
     optimizer: OptimizerConfig
     precision: Precision
     total_images: int
@@ -179,6 +181,7 @@ class Worker:
             "train/skipped_steps": self.progress.skipped_steps,
             "train/undecodable_images": self._sums([len(self.progress.rejects)])[0],
         }
+        values |= {key: self.progress.images / once for key, once in self.config.epoch_images.items()}
         self._note(values)
         if self.rank == 0:
             facts: dict[str, float] = {"images": self.progress.images, "total": self.config.total_images}

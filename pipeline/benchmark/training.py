@@ -28,7 +28,7 @@ from pipeline.benchmark.measure import (
 from pipeline.labels import LabelRules
 from pipeline.manifest import Manifest
 from pipeline.order import Window
-from pipeline.packing import Packer
+from pipeline.packing import Packer, Source
 from pipeline.shards import write_shard
 from pipeline.synthesis.asset_builder import default_assets
 from pipeline.synthesis.assets import Assets
@@ -61,9 +61,11 @@ def _feed(table: pa.Table, coding: str, setting: Setting) -> Iterator[Row]:
     with TemporaryDirectory() as folder:
         manifest = Manifest(shards=(write_shard(folder, 0, table),))
         rules = LabelRules(charset=LATIN94, preprocess=PreprocessConfig(), network=NETWORKS["paper"])
-        packer = Packer(data_uri=folder, manifest=manifest, rules=rules, pack_columns=_COLUMNS, seed=7)
+        packer = Packer(
+            sources=(Source(uri=folder, manifest=manifest),), rules=rules, pack_columns=_COLUMNS, seed=7
+        )
         images = table.column("image").to_pylist()
-        window = Window(index=0, epoch=0, shards=(0,))
+        window = Window.whole(index=0, epoch=0, shards=[0])
 
         def pack() -> int:
             return sum(table["count"][0].as_py() for table in packer.packs(window))

@@ -12,10 +12,10 @@ from jobs.cli import parse_recipe
 from jobs.recipes import RECIPES
 from jobs.runtime import ExitCode
 from jobs.train import main
-from pipeline.fit import plan_run
 from pipeline.lease import acquire
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.registry import resolve_model
+from pipeline.train_plan import plan_run
 from tests.datasets import word_rows, write_data_set
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -49,7 +49,7 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     assert main(flags) == ExitCode.OK
     told = capsys.readouterr().out
     assert re.search(r"words +2 +0", told)
-    assert re.search(r"rows +80 read, 79 kept, 1 outside_charset", told)
+    assert re.search(r"train +80 +79 +100.0% +1 +[\d.]+% +1 outside_charset", told)
     assert "models:/crnn/1, @candidate" in told
     store = f"sqlite:///{tmp_path}/out/mlflow.db"
     client = mlflow_client(store)

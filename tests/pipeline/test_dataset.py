@@ -10,7 +10,7 @@ from crnn.preprocess import PreprocessConfig
 from pipeline.dataset import training_feed
 from pipeline.labels import LabelRules
 from pipeline.order import Position, plan_windows
-from pipeline.packing import Packer
+from pipeline.packing import Packer, Source
 from tests.datasets import word_rows, write_data_set
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -24,7 +24,8 @@ def cluster(local_ray: None) -> None:
 
 def test_every_row_comes_once_an_epoch_and_consumed_packs_do_not(tmp_path: Path) -> None:
     manifest = write_data_set(str(tmp_path), word_rows([f"w{i}" for i in range(60)]), shard_rows=10)
-    packer = Packer(data_uri=str(tmp_path), manifest=manifest, rules=RULES, pack_columns=256, seed=1)
+    source = Source(uri=str(tmp_path), manifest=manifest)
+    packer = Packer(sources=(source,), rules=RULES, pack_columns=256, seed=1)
     windows = plan_windows([10] * 6, images=120, window_rows=20, seed=1)
     rows = training_feed(packer, windows, Position()).take_all()
     for epoch in range(2):

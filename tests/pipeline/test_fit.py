@@ -22,12 +22,13 @@ from crnn.training import OptimizerConfig
 from pipeline import resume
 from pipeline.board import Facts
 from pipeline.errors import ConfigError, DataError, DivergedError
-from pipeline.fit import FitResult, fit, plan_run
+from pipeline.fit import FitResult, fit
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.order import Position
 from pipeline.runs import CheckpointFiles, finished, latest_position
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
 from pipeline.train_config import TrainConfig
+from pipeline.train_plan import plan_run
 from tests.datasets import word_rows, write_data_set
 from tests.processes import kill_when
 
@@ -46,23 +47,33 @@ def cluster(local_ray: None) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 words to learn from, 3 of them not usable and one not to be decoded, and 25 held out."""
+    """240 words to learn from, 3 of them not usable and one not to be decoded, and 25 held out; a few
+    more words with ids that are there already."""
     folder = tmp_path_factory.mktemp("data")
     rows: list[dict[str, Any]] = word_rows(WORDS)
     for i, text in ((10, ""), (20, "naïve"), (30, "x" * 60)):
         rows[i]["text"] = text
-    rows[40]["image"] = rows[40]["image"][:-40]
+    cut(rows[40])
     write_data_set(str(folder / "train"), rows, shard_rows=40)
     held_out = word_rows([*WORDS[::10], "naïve"], "held")
     write_data_set(str(folder / "held_out"), held_out, shard_rows=40)
+    few: list[dict[str, Any]] = word_rows(WORDS[:31])
+    few[3]["text"] = "é"
+    cut(few[4])
+    write_data_set(str(folder / "few"), few, shard_rows=10)
     return folder
+
+
+def cut(row: dict[str, Any]) -> None:
+    """Makes a row's image undecodable."""
+    row["image"] = row["image"][:-40]
 
 
 def tiny_run(data: Path, folder: Path) -> TrainConfig:
     """Two epochs in 472 images, with a checkpoint at the very end."""
     return TrainConfig(
         name="run",
-        data=str(data / "train"),
+        data=(str(data / "train"),),
         validation=(f"held_out={data / 'held_out'}",),
         output=str(folder / "runs"),
         network="tiny",
@@ -163,7 +174,10 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_from_there(config: TrainCo
     assert steps == list(range(1, len(steps) + 1))
 
 
-def test_a_run_that_died_goes_on_with_another_number_of_workers(config: TrainConfig) -> None:
+def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
+    config: TrainConfig, data: Path
+) -> None:
+    config = replace(config, data=(f"many:0.75={data / 'train'}", f"few:0.25={data / 'few'}"))
     killed: list[int] = []
     killer = Thread(target=kill_when, args=(lambda: saved(config), WORKER), kwargs={"killed": killed})
     killer.start()
@@ -176,8 +190,25 @@ def test_a_run_that_died_goes_on_with_another_number_of_workers(config: TrainCon
     assert part.through < 6
     # Consuming a pack twice is an error in the worker, so that the end says: each exactly once.
     done = train(replace(config, workers=2))
-    assert done.images_seen == 472
     assert latest_position(config.run_uri) == Position(through=6)
+    plan = plan_run(config)
+    windows = plan.windows({label: audit.kept_per_shard for label, audit in done.audits.items()})
+    planned = [id_ for w in windows for t in plan.packer.packs(w) for id_ in t["ids"][0].as_py()]
+    assert done.images_seen == len(planned)
+    # Of every 80 rows 20 are of the few, which come four times, but for the one that can't be decoded.
+    few = Counter(id_ for id_ in planned if id_.startswith("few/"))
+    assert sorted(few.values()) == 29 * [4]
+    assert len(planned) - few.total() in (358, 359)
+    assert {label: (a.read, a.kept) for label, a in done.audits.items()} == {
+        "few": (31, 30),
+        "many": (240, 237),
+    }
+    assert done.undecodable == {"few": 1, "many": 1}
+    for name, odd in (("few", "word-00004"), ("many", "word-00040")):
+        found = pq.read_table(f"{config.run_uri}/audit/train/{name}/undecodable.parquet").to_pylist()
+        assert [row["id"] for row in found] == [odd]
+    (epochs,) = ([v for _, v in curve(config, f"train/epochs/{name}")] for name in ("few",))
+    assert epochs[-1] == pytest.approx(len(planned) * 0.25 / 30)
     steps = [step for step, _ in curve(config, "train/images_seen")]
     assert steps == sorted(set(steps))
     images = [value for _, value in sorted(curve(config, "train/images_seen"))]
@@ -189,8 +220,9 @@ def test_what_was_not_learnt_is_counted_and_no_point_is_there_twice(
 ) -> None:
     config, done = undisturbed
     assert not done.resumed
-    assert (done.audit.read, done.audit.kept, done.undecodable) == (240, 237, 1)
-    assert done.audit.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 1}
+    audit = done.audits["train"]
+    assert (audit.read, audit.kept, done.undecodable) == (240, 237, {"train": 1})
+    assert audit.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 1}
     odd = pq.read_table(f"{config.run_uri}/audit/undecodable.parquet").to_pylist()
     assert [(row["id"], row["reason"]) for row in odd] == [("word-00040", "truncated")]
     assert (done.metrics["validation/held_out/words"], done.metrics["validation/held_out/rejected"]) == (
@@ -235,7 +267,7 @@ def test_a_finished_run_is_found_and_goes_on_when_it_is_given_more(
 
 def test_a_run_that_lives_in_a_bucket_ends_at_its_time(config: TrainConfig, s3_bucket: str) -> None:
     write_data_set(f"{s3_bucket}/train", word_rows(WORDS), shard_rows=40)
-    bucket = {"data": f"{s3_bucket}/train", "output": f"{s3_bucket}/runs"}
+    bucket = {"data": (f"{s3_bucket}/train",), "output": f"{s3_bucket}/runs"}
     config = replace(config, **bucket, images=20_000, save_every=20_000, minutes=0.05)  # type: ignore[arg-type]
     done = train(config)
     assert 0 < done.images_seen < 20_000
@@ -254,7 +286,11 @@ def test_a_run_whose_gradients_are_not_finite_gives_up_and_names_images(config: 
 def test_the_name_of_a_run_on_other_data_is_refused(config: TrainConfig, data: Path) -> None:
     plan_run(config)
     with pytest.raises(ConfigError, match="another data "):
-        plan_run(replace(config, data=str(data / "held_out")))
+        plan_run(replace(config, data=(str(data / "held_out"),)))
+    with pytest.raises(ConfigError, match="another data "):
+        plan_run(replace(config, data=(f"a:1={data / 'train'}", f"b:1={data / 'few'}")))
+    with pytest.raises(ConfigError, match="a and b are the same data"):
+        plan_run(replace(config, data=(f"a:1={data / 'train'}", f"b:1={data / 'train'}")))
     with pytest.raises(ConfigError, match="another charset"):
         plan_run(replace(config, charset="latin94"))
     with pytest.raises(ConfigError, match="another order"):
@@ -269,4 +305,4 @@ def test_a_data_set_with_nothing_to_learn_from_ends_before_training(
         row["text"] = "ü"
     write_data_set(str(tmp_path / "bad"), rows, shard_rows=2)
     with pytest.raises(DataError, match=r"none of 2 rows.*outside_charset"):
-        train(replace(config, data=str(tmp_path / "bad")))
+        train(replace(config, data=(str(tmp_path / "bad"),)))

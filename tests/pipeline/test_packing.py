@@ -14,13 +14,13 @@ from crnn.charset import ALNUM36
 from crnn.model import SMALL
 from crnn.preprocess import PreprocessConfig, decode_image, line_image
 from pipeline.labels import LabelRules
-from pipeline.order import Position, Window
-from pipeline.packing import Pack, Packer
+from pipeline.order import Part, Position, Window
+from pipeline.packing import Pack, Packer, Source
 from tests.datasets import word_rows, write_data_set
 
 RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
 WORDS = [f"{'word' * (i % 3)}{i}" for i in range(90)]
-WINDOW = Window(index=4, epoch=1, shards=(2, 0))
+WINDOW = Window.whole(index=4, epoch=1, shards=(2, 0))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,11 @@ def rows() -> list[dict[str, Any]]:
 def packer(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Packer:
     folder = str(tmp_path_factory.mktemp("data"))
     manifest = write_data_set(folder, rows, shard_rows=30)
-    return Packer(data_uri=folder, manifest=manifest, rules=RULES, pack_columns=512, seed=3)
+    return packer_of(Source(uri=folder, manifest=manifest))
+
+
+def packer_of(*sources: Source) -> Packer:
+    return Packer(sources=sources, rules=RULES, pack_columns=512, seed=3)
 
 
 def unpacked(tables: Iterator[pa.Table]) -> list[Pack]:
@@ -81,7 +85,7 @@ def test_the_same_window_gives_the_same_packs_and_another_epoch_another_order(pa
         return [pack.ids for pack in unpacked(packer.packs(window))]
 
     assert order(WINDOW) == order(WINDOW)
-    later = Window(index=9, epoch=2, shards=WINDOW.shards)
+    later = Window.whole(index=9, epoch=2, shards=(2, 0))
     assert order(later) != order(WINDOW)
     assert {i for ids in order(later) for i in ids} == {i for ids in order(WINDOW) for i in ids}
 
@@ -103,7 +107,37 @@ def test_a_pack_of_undecodable_images_keeps_its_place(tmp_path: Path) -> None:
     for row in rows:
         row["image"] = row["image"][:40]
     manifest = write_data_set(str(tmp_path), rows, shard_rows=4)
-    packer = Packer(data_uri=str(tmp_path), manifest=manifest, rules=RULES, pack_columns=512, seed=3)
-    (pack,) = unpacked(packer.packs(Window(index=0, epoch=0, shards=(0,))))
+    packer = packer_of(Source(uri=str(tmp_path), manifest=manifest))
+    (pack,) = unpacked(packer.packs(Window.whole(index=0, epoch=0, shards=(0,))))
     assert pack.batch.images_NCHW.shape[0] == 0
     assert len(pack.rejects) == 4
+
+
+def test_a_window_of_several_sets_holds_their_parts_and_ids_tell_the_set(tmp_path: Path) -> None:
+    sources = []
+    for name, count in (("a", 8), ("b", 3)):
+        rows: list[dict[str, Any]] = word_rows([f"{name}{i}" for i in range(count)])
+        rows[1]["text"] = "é"
+        manifest = write_data_set(str(tmp_path / name), rows, shard_rows=8)
+        sources.append(Source(uri=str(tmp_path / name), manifest=manifest, prefix=f"{name}/"))
+    halves = [
+        Window(index=index, parts=(Part(shard=0, epoch=0, start=start, stop=stop), *again))
+        for index, (start, stop, again) in enumerate(
+            (
+                (0, 3, [Part(source=1, shard=0, epoch=epoch, start=0, stop=2) for epoch in range(2)]),
+                (3, 7, []),
+            )
+        )
+    ]
+    packer = packer_of(*sources)
+    assert packer.rows == 11
+    ids, texts = [], {}
+    for window in halves:
+        packs = unpacked(packer.packs(window))
+        ids.append([i for pack in packs for i in pack.ids])
+        texts |= {i: t for pack in packs for i, t in zip(pack.ids, pack.texts, strict=True)}
+    wanted = [f"a/word-{i:05d}" for i in range(8) if i != 1]
+    assert sorted(i for i in ids[0] + ids[1] if i.startswith("a/")) == wanted
+    assert sorted(i for i in ids[0] if i.startswith("b/")) == 2 * ["b/word-00000"] + 2 * ["b/word-00002"]
+    assert len(ids[1]) == 4
+    assert all(text == f"{i[0]}{int(i[-5:])}" for i, text in texts.items())

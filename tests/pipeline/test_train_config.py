@@ -8,7 +8,7 @@ from crnn.preprocess import PreprocessConfig
 from pipeline.errors import ConfigError
 from pipeline.train_config import TrainConfig
 
-GOOD: dict[str, Any] = {"name": "run", "data": "train", "validation": ("a=x", "b=y")}
+GOOD: dict[str, Any] = {"name": "run", "data": ("train",), "validation": ("a=x", "b=y")}
 
 
 def test_the_first_validation_set_decides_the_score() -> None:
@@ -27,6 +27,8 @@ def test_the_first_validation_set_decides_the_score() -> None:
         ({"validation": ()}, "at least one --validation"),
         ({"validation": ("x",)}, "name=URI"),
         ({"validation": ("a=x", "a=y")}, "twice"),
+        ({"data": ("a:1=x", "b=y")}, "name:weight=URI"),
+        ({"data": ("a:1=x", "b:9999=y"), "window_rows": 1_000}, "weight of a is too small"),
         ({"preprocess": PreprocessConfig(height=48)}, "reads height 32"),
     ],
 )

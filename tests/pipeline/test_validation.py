@@ -15,7 +15,7 @@ from crnn.model import SMALL, seeded
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.labels import LabelRules
-from pipeline.packing import Packer
+from pipeline.packing import Packer, Source
 from pipeline.validation import Finding, HeldOut, metrics
 from tests.datasets import word_rows, write_data_set
 
@@ -25,7 +25,8 @@ RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL
 
 def packer(folder: str) -> Packer:
     manifest = write_data_set(folder, word_rows(WORDS), shard_rows=10)
-    return Packer(data_uri=folder, manifest=manifest, rules=RULES, pack_columns=512, seed=3)
+    source = Source(uri=folder, manifest=manifest)
+    return Packer(sources=(source,), rules=RULES, pack_columns=512, seed=3)
 
 
 def talkative(seed: int = 3) -> torch.nn.Module:
