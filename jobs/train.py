@@ -10,17 +10,18 @@ from dataclasses import asdict
 from jobs.cli import Progress, parse_recipe
 from jobs.recipes import RECIPES
 from jobs.runtime import connect_ray, require_room, run_job
-from jobs.train_report import CANDIDATE, tell
+from jobs.train_report import CANDIDATE, foretell, tell
 from pipeline import provenance
 from pipeline.board import Facts
 from pipeline.fit import FitResult, fit
 from pipeline.lease import acquire
 from pipeline.registry import register_bundle, set_alias
+from pipeline.rehearsal import rehearse
 from pipeline.resume import BUNDLE
 from pipeline.storage import join, local_copy
 from pipeline.tracking import Tracker, TrackerConfig, flatten, resolve_tracking_uri
 from pipeline.train_config import TrainConfig
-from pipeline.train_plan import Plan, plan_run
+from pipeline.train_plan import Plan, draw_up, plan_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +30,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(config: TrainConfig) -> None:
-    """Trains, registers the best bundle, and says how good it is."""
+    """Trains, registers the best bundle, and says how good it is; or tells what that would be."""
+    if config.dry_run:
+        rehearse_run(draw_up(config))
+        return
     plan = plan_run(config)
     with acquire(plan.config.run_uri, config.name):
         print(tell(plan, *train(plan)))
+
+
+def rehearse_run(plan: Plan) -> None:
+    """Says what the run would do and cost; an error where it can't learn one batch and that was asked for."""
+    with connect_ray():
+        require_room(plan.config.workers, gpu=plan.config.gpu)
+        rehearsal = rehearse(plan)
+    print(foretell(rehearsal))
+    if rehearsal.by_heart:
+        rehearsal.by_heart.require()
 
 
 def train(plan: Plan) -> tuple[FitResult, str | None]:

@@ -1,14 +1,25 @@
-"""What a training run says to a person when it is over."""
+"""What a training run says to a person: when it is over, and what it would do."""
 
-from jobs.cli import cell, table
+from collections import Counter
+from collections.abc import Sequence
+
+from jobs.cli import cell, duration, table
+from pipeline.audit import Audit
 from pipeline.fit import FitResult
+from pipeline.foresight import expected_characters, foresee
 from pipeline.mixture import TrainingSet
+from pipeline.rehearsal import Rehearsal
 from pipeline.resume import BUNDLE
 from pipeline.storage import join
 from pipeline.train_plan import Plan
 
 CANDIDATE = "candidate"
 """Alias of the version trained last; jobs/evaluate.py --promote decides whether it becomes champion."""
+
+SHAPE = ("longest", "width", "padding", "rejected")
+"""Columns that tell what a data set's rows are like: characters, mean pixels, share of padding, why not."""
+SHOWN = 12
+"""Characters outside the charset that are named."""
 
 
 def tell(plan: Plan, done: FitResult, version: str | None) -> str:
@@ -32,14 +43,83 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
         ("bundle", f"{join(done.checkpoint_uri, BUNDLE)}, after {cell(int(metrics['images_seen']))} images"),
         ("registered", f"models:/{config.register_as}/{version}, @{CANDIDATE}" if version else "no"),
     ]
-    width = max(len(name) for name, _ in facts)
-    told = [f"{name.ljust(width)}  {value}" for name, value in facts]
     learnt = [_learnt(done, data) for data in config.training_sets]
     tables = (
         table(("learnt from", "rows", "kept", "share", "epochs", "padding", "rejected"), learnt),
         table(("held-out words", "words", "rejected", "word accuracy", "CER"), rows),
     )
-    return "\n\n".join((*tables, "\n".join(told)))
+    return "\n\n".join((*tables, _listed(facts)))
+
+
+def foretell(rehearsal: Rehearsal) -> str:
+    """What a run would do and cost, for a person."""
+    config, pace, start = rehearsal.plan.config, rehearsal.pace, rehearsal.plan.start
+    sets = config.training_sets
+    learnt = [
+        (s.label, a.read, a.kept, f"{float(s.share):.1%}", rehearsal.times[s.label], *_shape(a))
+        for s in sets
+        for a in (rehearsal.audits[s.label],)
+    ]
+    held_out = [(name, a.read, a.kept, *_shape(a)) for name, a in rehearsal.held_out.items()]
+    expected = expected_characters(rehearsal)
+    outside = sum((Counter(a.outside) for a in rehearsal.audits.values()), Counter[str]()).most_common()
+    shown = ", ".join(f"{c} in {cell(count)} rows" for c, count in outside[:SHOWN])
+    more = f" and {len(outside) - SHOWN} more" if len(outside) > SHOWN else ""
+    state = f"goes on after {cell(rehearsal.before)} images" if rehearsal.before else "new"
+    each = f" each of {config.workers} workers" if config.workers > 1 else ""
+    limit = f", at most {config.minutes:g} minutes of training" if config.minutes else ""
+    facts = [
+        ("run", f"{config.name}: {'finished before' if rehearsal.over else state}"),
+        ("begins with", f"{start.uri}: {start.adoption}" if start else "random weights"),
+        (
+            "network",
+            f"{config.network}: {cell(rehearsal.parameters)} parameters; "
+            f"{rehearsal.flops / 1e9:.2f} GFLOPs to read an image of mean width, thrice to learn from it",
+        ),
+        (
+            "charset",
+            f"{config.charset}: {sum(map(bool, expected.values()))} of {len(expected)} characters occur; "
+            f"outside it {f'{shown}{more}' if shown else 'none'}",
+        ),
+        ("order", f"{cell(rehearsal.images)} images in {cell(rehearsal.windows)} windows{limit}"),
+        ("steps", f"about {cell(rehearsal.steps)}, of {cell(config.pack_columns)} pixel columns{each}"),
+        ("checkpoints", f"{cell(rehearsal.looks)}, one every {cell(config.save_every)} images"),
+        (
+            "measured",
+            f"{pace.timed} steps on {pace.device}: {cell(pace.trained_per_s)} images/s a worker; "
+            f"reading {cell(pace.read_per_s)}/s; a core packs {cell(pace.packed_per_s)}/s",
+        ),
+        (
+            "time",
+            f"{duration(rehearsal.seconds)} left at {cell(rehearsal.images_per_s)} images/s, start-up aside",
+        ),
+    ]
+    if by_heart := rehearsal.by_heart:
+        facts.append(
+            (
+                "one batch",
+                f"{by_heart.images} images, loss {by_heart.before:.3g} at first and {by_heart.after:.3g} "
+                f"after {by_heart.steps} steps: {'learnt by heart' if by_heart.learnt else 'not learnt'}",
+            )
+        )
+    parts = [
+        table(("learn from", "rows", "kept", "share", "epochs", *SHAPE), learnt),
+        table(("held-out words", "rows", "kept", *SHAPE), held_out),
+        _listed(facts),
+    ]
+    if told := [f"! {warning}" for warning in foresee(rehearsal)]:
+        parts.append("\n".join(told))
+    return "\n\n".join(parts)
+
+
+def _shape(found: Audit) -> tuple[object, ...]:
+    rejected = ", ".join(f"{cell(count)} {reason}" for reason, count in found.rejected.items())
+    return found.longest, round(found.mean_width), f"{found.padding_share:.1%}", rejected or "none"
+
+
+def _listed(facts: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in facts)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in facts)
 
 
 def _learnt(done: FitResult, data: TrainingSet) -> tuple[object, ...]:

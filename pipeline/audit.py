@@ -3,13 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from crnn.ctc import min_frames
 from pipeline.errors import DataError
 from pipeline.fan_out import fan_out
-from pipeline.labels import LabelRejectedError, LabelRules
+from pipeline.labels import OUTSIDE_CHARSET, LabelRejectedError, LabelRules
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.schema import REJECT_SCHEMA
 from pipeline.shards import read_shard
@@ -32,6 +35,14 @@ class Audit:
     """Share of the pixels that training will see which is padding."""
     longest: int
     """Characters of the longest kept label."""
+    mean_width: float
+    """Pixel columns of a kept row as training sees it, padding included."""
+    tight: int
+    """Kept rows that have less than twice the frames that their label needs."""
+    characters: Mapping[str, int]
+    """How often each character of the charset comes in kept labels, normalised; 0 where it doesn't."""
+    outside: Mapping[str, int]
+    """Rows that hold a character outside the charset, by the character."""
 
     @property
     def kept(self) -> int:
@@ -39,43 +50,67 @@ class Audit:
         return sum(self.kept_per_shard)
 
 
-def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str) -> Audit:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ShardAudit:
+    """What one shard holds; see `Audit`."""
+
+    kept: int
+    rejects: pa.Table
+    columns: int
+    """Of pixels in kept rows, as they are."""
+    padded: int
+    """The same with the padding."""
+    longest: int
+    tight: int
+    classes: npt.NDArray[np.int64]
+    """How often each class comes in kept labels."""
+    outside: Counter[str]
+
+
+def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str | None) -> Audit:
     """Checks every label of a data set on Ray and writes what was found below `report_uri`.
 
     `rejects.parquet` there names each rejected row. A report of an earlier start of the same run is taken up:
-    the caller has made sure that nothing it depends on has changed.
+    the caller has made sure that nothing it depends on has changed. None writes and looks up nothing.
 
     Raises:
         DataError: Not one row can be learnt from.
         StorageError: A shard can't be read, or doesn't match its checksum.
     """
-    found = read_audit(report_uri)
+    found = read_audit(report_uri) if report_uri else None
     if found is not None:
         return found
     results = dict(fan_out(_audit_shard, manifest.shards, data_uri, rules))
-    ordered = [results[i] for i in range(len(manifest.shards))]
-    rejects = pa.concat_tables([r[1] for r in ordered] or [REJECT_SCHEMA.empty_table()])
-    columns, padded = sum(r[2] for r in ordered), sum(r[3] for r in ordered)
+    shards = [results[i] for i in range(len(manifest.shards))]
+    rejects = pa.concat_tables([shard.rejects for shard in shards] or [REJECT_SCHEMA.empty_table()])
+    kept, padded = sum(shard.kept for shard in shards), sum(shard.padded for shard in shards)
+    classes = sum((shard.classes for shard in shards), np.zeros(rules.charset.num_classes, np.int64))
     result = Audit(
         read=manifest.rows,
-        kept_per_shard=tuple(r[0] for r in ordered),
+        kept_per_shard=tuple(shard.kept for shard in shards),
         rejected=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),
-        padding_share=round(1 - columns / padded, 4) if padded else 0.0,
-        longest=max((r[4] for r in ordered), default=0),
+        padding_share=round(1 - sum(s.columns for s in shards) / padded, 4) if padded else 0.0,
+        longest=max((shard.longest for shard in shards), default=0),
+        mean_width=round(padded / max(kept, 1), 2),
+        tight=sum(shard.tight for shard in shards),
+        characters=dict(zip(rules.charset.characters, classes[1:].tolist(), strict=True)),
+        outside=dict(sum((shard.outside for shard in shards), Counter[str]()).most_common()),
     )
     if result.read != result.kept + rejects.num_rows:
         raise DataError(
             f"{data_uri}: the manifest says {result.read} rows, but {result.kept} kept + {rejects.num_rows} "
             "rejected were found; the manifest doesn't belong to these shards. Make the data set again."
         )
-    write_atomic(join(report_uri, REJECTS), parquet_bytes(rejects))
+    if report_uri:
+        write_atomic(join(report_uri, REJECTS), parquet_bytes(rejects))
     if not result.kept:
+        named = f"each is named in {join(report_uri, REJECTS)}. " if report_uri else ""
         raise DataError(
             f"{data_uri}: none of {result.read} rows can be learnt from ({dict(result.rejected)}); "
-            f"each is named in {join(report_uri, REJECTS)}. Does the charset fit the data?"
+            f"{named}Does the charset fit the data?"
         )
-    fields = {name: getattr(result, name) for name in Audit.__dataclass_fields__}
-    write_atomic(join(report_uri, REPORT), json.dumps(fields, indent=2).encode())
+    if report_uri:
+        write_atomic(join(report_uri, REPORT), json.dumps(asdict(result), indent=2).encode())
     return result
 
 
@@ -102,28 +137,45 @@ def write_undecodable(report_uri: str, rejects: Mapping[str, tuple[str, str]], p
 
 
 def read_audit(report_uri: str) -> Audit | None:
-    """The report of a finished audit, or None."""
+    """The report of a finished audit, or None; also where an older version wrote it, which told less."""
     report = join(report_uri, REPORT)
     if not exists(report):
         return None
     values = json.loads(read_bytes(report))
+    if values.keys() != set(Audit.__dataclass_fields__):
+        return None
     return Audit(**(values | {"kept_per_shard": tuple(values["kept_per_shard"])}))
 
 
-def _audit_shard(shard: ShardInfo, data_uri: str, rules: LabelRules) -> tuple[int, pa.Table, int, int, int]:
-    """Kept rows, rejected ones, scaled and canonical pixel columns of the kept, the longest label."""
+def _audit_shard(shard: ShardInfo, data_uri: str, rules: LabelRules) -> _ShardAudit:
     table = read_shard(data_uri, shard, columns=["id", "source", "text", "width", "height"])
     rejects: list[dict[str, str | None]] = []
-    columns = padded = longest = 0
+    targets: list[list[int]] = []
+    outside: Counter[str] = Counter()
+    columns = padded = longest = tight = 0
     for row in table.to_pylist():
+        text = row["text"] or ""
         try:
-            target, canonical = rules.check(row["text"] or "", row["width"], row["height"])
+            target, canonical = rules.check(text, row["width"], row["height"])
         except LabelRejectedError as error:
-            kept = {name: row[name] for name in ("id", "source", "text")}
-            rejects.append(kept | {"reason": error.reason, "detail": error.detail})
+            named = {name: row[name] for name in ("id", "source", "text")}
+            rejects.append(named | {"reason": error.reason, "detail": error.detail})
+            if error.reason == OUTSIDE_CHARSET:
+                outside.update(rules.charset.unsupported(text))
             continue
+        targets.append(target)
         columns += rules.preprocess.scaled_width(row["width"], row["height"])
         padded += canonical
         longest = max(longest, len(target))
-    rejected = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
-    return table.num_rows - len(rejects), rejected, columns, padded, longest
+        tight += rules.frames(canonical) < 2 * min_frames(target)
+    classes = [c for target in targets for c in target]
+    return _ShardAudit(
+        kept=len(targets),
+        rejects=pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA),
+        columns=columns,
+        padded=padded,
+        longest=longest,
+        tight=tight,
+        classes=np.bincount(classes, minlength=rules.charset.num_classes),
+        outside=outside,
+    )

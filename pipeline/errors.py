@@ -65,6 +65,10 @@ class DivergedError(PipelineError):
     """A training run whose gradients aren't finite any more."""
 
 
+class BatchCheckError(PipelineError):
+    """A network can't learn one batch of its data by heart."""
+
+
 class TrackingError(PipelineError):
     """The tracking server can't be used where the job can't go on without it."""
 

@@ -30,6 +30,7 @@ from pipeline.tracking import Tracker
 from pipeline.tracking_callback import TrackingCallback, send_checkpoint
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import Plan
+from pipeline.trial import Trial, learn_by_heart
 from pipeline.worker import WorkerConfig, train_loop
 
 
@@ -66,6 +67,7 @@ def fit(
 
     Raises:
         DataError, StorageError: The data can't be used.
+        BatchCheckError: The network can't learn one batch, and that was to be made sure of.
         DivergedError: The gradient stopped being finite, for too many steps in a row.
         ray.train.TrainingFailedError: A worker failed more often than `max_failures` allows.
         SystemExit, KeyboardInterrupt: As they reached the main thread; the workers have saved before.
@@ -128,6 +130,8 @@ def _train(
     config = plan.config
     kept = {label: found.kept_per_shard for label, found in checked.items()}
     windows, packer = plan.windows(kept), plan.packer
+    if config.check_batch and latest_checkpoint(config.run_uri) is None:
+        Trial.of(plan, windows[0]).run(learn_by_heart).require()
     worker = WorkerConfig(
         packer=packer,
         held_out=plan.held_out_packers,

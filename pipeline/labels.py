@@ -56,12 +56,17 @@ class LabelRules:
             canonical = self.preprocess.canonical_width(self.preprocess.scaled_width(width, height))
         except ImageRejectedError as error:
             raise LabelRejectedError(error.reason, error.detail) from None
-        frames = self._frames.get(canonical)
-        if frames is None:
-            frames = self._frames[canonical] = self.network.num_frames(canonical)
+        frames = self.frames(canonical)
         needed = min_frames(target)
         if frames < needed:
             raise LabelRejectedError(
                 TOO_MANY_CHARACTERS, f"{text!r} needs {needed} frames; {width}×{height} pixels give {frames}"
             )
         return target, canonical
+
+    def frames(self, canonical: int) -> int:
+        """Frames of an image of this canonical width."""
+        found = self._frames.get(canonical)
+        if found is None:
+            found = self._frames[canonical] = self.network.num_frames(canonical)
+        return found

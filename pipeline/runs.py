@@ -27,10 +27,19 @@ def claim(run_uri: str, identity: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: It is the home of another one; what differs is named.
     """
-    wanted = json.loads(json.dumps(identity))
-    if create_exclusive(join(run_uri, IDENTITY), json.dumps(wanted, indent=2).encode()):
+    if not create_exclusive(join(run_uri, IDENTITY), json.dumps(identity, indent=2).encode()):
+        check_owner(run_uri, identity)
+
+
+def check_owner(run_uri: str, identity: Mapping[str, Any]) -> None:
+    """Makes sure that the folder is this run's home or nobody's yet.
+
+    Raises:
+        ConfigError: It is the home of another one; what differs is named.
+    """
+    if not exists(join(run_uri, IDENTITY)):
         return
-    found = json.loads(read_bytes(join(run_uri, IDENTITY)))
+    wanted, found = json.loads(json.dumps(identity)), json.loads(read_bytes(join(run_uri, IDENTITY)))
     different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
     if different:
         shown = "; ".join(
@@ -119,6 +128,13 @@ def latest_position(run_uri: str) -> Position | None:
         return None
     with checkpoint.as_directory() as directory:
         return read_position(Path(directory))
+
+
+def images_seen(run_uri: str) -> int:
+    """Images that the run has seen up to its last whole checkpoint; 0 where there is none yet."""
+    checkpoint = latest_checkpoint(run_uri)
+    points = CheckpointFiles.of(checkpoint).history() if checkpoint else []
+    return int(next((p.value for p in reversed(points) if p.key == "train/images_seen"), 0))
 
 
 class CheckpointFiles:

@@ -71,6 +71,10 @@ class TrainConfig:
     """How often a worker may die before the run gives up; it goes on from the last checkpoint each time."""
     grace_s: float = 25.0
     """Seconds that the workers get to save when the job is asked to end, by SIGTERM or Ctrl-C."""
+    check_batch: bool = False
+    """First make sure that the network learns one small batch of the data by heart."""
+    dry_run: bool = False
+    """Tell what the run would do and cost, on this data and this machine, and train nothing."""
     experiment: str = "crnn"
     """MLflow experiment."""
     tracking: str | None = None

@@ -80,6 +80,35 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     assert tuned.data.tags["crnn.start_from"] == "models:/crnn/1"
 
 
+def test_a_dry_run_tells_what_would_be_done_and_leaves_nothing(
+    local_ray: None, flags: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = ["--data", f"many:3={data / 'train'}", f"two:1={data / 'held_out'}"]
+    assert main([*flags, *mixed, "--dry-run", "--check-batch"]) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert re.search(r"many +80 +79 +75.0% +0.7595 .* 1 outside_charset", told)
+    assert re.search(r"two +2 +2 +25.0% +10 ", told)
+    assert re.search(r"words +2 +2 ", told)
+    assert re.search(r"network +tiny: 25\d,\d\d\d parameters; 0.0\d GFLOPs", told)
+    assert re.search(r"charset +alnum36: 6 of 36 characters occur; outside it é in 1 rows", told)
+    assert re.search(r"order +80 images in 2 windows", told)
+    assert re.search(r"one batch +\d+ images, .*: learnt by heart", told)
+    assert "! many is seen in part: 75.9% of its rows." in told
+    assert "! words is two: " in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_that_can_not_be_learnt_ends_the_run_before_its_first_step(
+    local_ray: None, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[dict[str, Any]] = word_rows(["ab", "ab"])
+    rows[1] |= {"image": rows[0]["image"], "text": "cd"}
+    write_data_set(str(tmp_path / "odd"), rows, shard_rows=2)
+    assert main([*flags, "--data", str(tmp_path / "odd"), "--check-batch"]) == ExitCode.FAILED
+    assert "couldn't be learnt by heart" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("checkpoint_*"))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -1,5 +1,7 @@
 """Every label is looked at before training: read == kept + rejected, and each rejected one is named."""
 
+import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from crnn.charset import ALNUM36
 from crnn.model import SMALL
 from crnn.preprocess import PreprocessConfig
-from pipeline.audit import REJECTS, audit, read_audit
+from pipeline.audit import REJECTS, REPORT, audit, read_audit
 from pipeline.errors import DataError
 from pipeline.labels import LabelRules
 from pipeline.manifest import Manifest
@@ -24,11 +26,21 @@ def cluster(local_ray: None) -> None:
     """Ray is there."""
 
 
+BAD = {4: "", 11: "naïve", 12: "Ω", 29: "y" * 70}
+
+
+def some_rows() -> list[dict[str, Any]]:
+    """30 rows: 4 can't be learnt from, one is narrow for its label."""
+    rows: list[dict[str, Any]] = word_rows(["one", "Two", "three"] * 10)
+    for i, text in BAD.items():
+        rows[i]["text"] = text
+    rows[2]["width"] = 16
+    return rows
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[str, Manifest]:
-    rows: list[dict[str, Any]] = word_rows(["one", "two", "three"] * 10)
-    for i, text in ((4, ""), (11, "naïve"), (12, "Ω"), (29, "y" * 70)):
-        rows[i]["text"] = text
+    rows = some_rows()
     return str(tmp_path / "data"), write_data_set(str(tmp_path / "data"), rows, shard_rows=8)
 
 
@@ -40,6 +52,13 @@ def test_rejected_rows_are_counted_by_reason_and_written_out(
     assert found.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 2}
     assert found.kept_per_shard == (7, 6, 8, 5)
     assert found.longest == 5
+    kept = [row for i, row in enumerate(some_rows()) if i not in BAD]
+    letters = Counter("".join(row["text"].lower() for row in kept))
+    assert found.characters == {c: letters[c] for c in ALNUM36.characters}
+    assert found.outside == {"ï": 1, "ω": 1}
+    widths = [RULES.check(row["text"], row["width"], row["height"])[1] for row in kept]
+    assert found.mean_width == pytest.approx(sum(widths) / len(widths), abs=0.01)
+    assert found.tight == 1
     assert 0 < found.padding_share < 0.3
     rejects = pq.read_table(tmp_path / "report" / REJECTS).to_pylist()
     assert [(r["id"], r["text"], r["reason"]) for r in rejects] == [
@@ -49,6 +68,11 @@ def test_rejected_rows_are_counted_by_reason_and_written_out(
         ("word-00029", "y" * 70, "label_too_long"),
     ]
     assert read_audit(str(tmp_path / "report")) == found
+    # What an older version wrote is made anew, as if it weren't there.
+    report = tmp_path / "report" / REPORT
+    report.write_text(json.dumps({k: v for k, v in json.loads(report.read_text()).items() if k != "tight"}))
+    assert read_audit(str(tmp_path / "report")) is None
+    assert audit(*data, RULES, str(tmp_path / "report")) == found
 
 
 def test_a_manifest_of_other_shards_is_refused(data: tuple[str, Manifest], tmp_path: Path) -> None:
