@@ -11,6 +11,7 @@ from pipeline.mixture import TrainingSet
 from pipeline.rehearsal import Rehearsal
 from pipeline.resume import BUNDLE
 from pipeline.storage import join
+from pipeline.train_config import TrainConfig
 from pipeline.train_plan import Plan
 
 CANDIDATE = "candidate"
@@ -38,6 +39,7 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
         ("run", f"{config.name}{' (was finished before)' if done.resumed else ''}"),
         ("rejects", join(config.run_uri, "audit", "**", "*.parquet") if rejected else "none"),
         ("began with", f"{plan.start.uri}: {plan.start.adoption}" if plan.start else "random weights"),
+        ("ended", _ended(config, done)),
         ("images seen", cell(done.images_seen)),
         ("images/s", cell(done.images_per_s)),
         ("bundle", f"{join(done.checkpoint_uri, BUNDLE)}, after {cell(int(metrics['images_seen']))} images"),
@@ -110,6 +112,12 @@ def foretell(rehearsal: Rehearsal) -> str:
     if told := [f"! {warning}" for warning in foresee(rehearsal)]:
         parts.append("\n".join(told))
     return "\n\n".join(parts)
+
+
+def _ended(config: TrainConfig, done: FitResult) -> str:
+    if done.ended == "patience":
+        return f"its patience: no new best at {config.patience} looks at {next(iter(config.held_out))}"
+    return "its time" if done.ended == "minutes" else "all its images seen"
 
 
 def _shape(found: Audit) -> tuple[object, ...]:

@@ -16,9 +16,11 @@ from pipeline.dataset import UnevenSplit, training_feed
 from pipeline.errors import DivergedError
 from pipeline.grace import run_with_grace
 from pipeline.mixture import rows_seen
-from pipeline.order import Position
+from pipeline.order import Position, Window
+from pipeline.patience import counts_since, looks_without_best
 from pipeline.runs import (
     CheckpointFiles,
+    End,
     finished,
     latest_checkpoint,
     latest_position,
@@ -31,7 +33,8 @@ from pipeline.tracking_callback import TrackingCallback, send_checkpoint
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import Plan
 from pipeline.trial import Trial, learn_by_heart
-from pipeline.worker import WorkerConfig, train_loop
+from pipeline.worker import train_loop
+from pipeline.worker_config import WorkerConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +51,8 @@ class FitResult:
     """Over the whole run, start-up and looks at held-out words aside."""
     audits: Mapping[str, Audit]
     """By label of the set to learn from."""
+    ended: End
+    """What the run came to."""
     undecodable: Mapping[str, int]
     """By label, the images that the audit, which reads labels, let pass and that can't be decoded."""
     resumed: bool
@@ -80,11 +85,14 @@ def fit(
     for name, uri in config.held_out.items():
         audit(uri, plan.held_out[name], config.rules, join(config.run_uri, "audit", name))
     done = finished(config.run_uri)
-    resumed = done is not None and done.reaches(config.images, config.minutes)
+    resumed = done is not None and done.reaches(config.images, config.minutes, config.patience)
     if done is None or not resumed:
         mend_snapshot(config.run_uri, config.score)
+        since = counts_since(done, config.patience)
+        windows = plan.windows({label: found.kept_per_shard for label, found in checked.items()})
+        worker = _worker(plan, checked, windows, since, provenance)
         try:
-            result = _train(plan, checked, tracker, provenance, show)
+            result = _train(plan, windows, worker, tracker, show)
         except BaseException:
             # The controller, which sends points as they are saved, is gone before the last of them.
             with contextlib.suppress(Exception):
@@ -102,6 +110,8 @@ def fit(
             last_metrics=result.metrics or metrics,
             images=config.images,
             minutes=config.minutes,
+            patience=config.patience,
+            ended=_end(config, len(windows), since),
         )
     # Whatever MLflow missed on the way; what it has stays as it is.
     for uri in {done.checkpoint_uri, done.last_uri}:
@@ -110,6 +120,7 @@ def fit(
     return FitResult(
         checkpoint_uri=done.checkpoint_uri,
         metrics=done.metrics,
+        ended=done.ended,
         images_seen=done.images_seen,
         images_per_s=done.images_per_s,
         audits=checked,
@@ -120,20 +131,16 @@ def fit(
     )
 
 
-def _train(
+def _worker(
     plan: Plan,
     checked: Mapping[str, Audit],
-    tracker: Tracker,
+    windows: list[Window],
+    since: int,
     provenance: Mapping[str, Any],
-    show: Callable[[Facts], None],
-) -> "ray.train.Result":
+) -> WorkerConfig:
     config = plan.config
-    kept = {label: found.kept_per_shard for label, found in checked.items()}
-    windows, packer = plan.windows(kept), plan.packer
-    if config.check_batch and latest_checkpoint(config.run_uri) is None:
-        Trial.of(plan, windows[0]).run(learn_by_heart).require()
-    worker = WorkerConfig(
-        packer=packer,
+    return WorkerConfig(
+        packer=plan.packer,
         held_out=plan.held_out_packers,
         epoch_images={
             f"train/epochs{'/' if s.name else ''}{s.name}": float(checked[s.label].kept / s.share)
@@ -141,8 +148,11 @@ def _train(
         },
         optimizer=config.optimizer,
         precision=config.precision,
-        total_images=sum(rows_seen(windows, list(kept.values()))),
+        total_images=sum(rows_seen(windows, [found.kept_per_shard for found in checked.values()])),
         total_seconds=math.inf if config.minutes is None else 60.0 * config.minutes,
+        patience=math.inf if config.patience is None else config.patience,
+        score=config.score,
+        counts_since=since,
         log_every=config.log_every,
         save_every=config.save_every,
         start=ray.put(plan.start.weights) if plan.start else None,
@@ -151,9 +161,17 @@ def _train(
         provenance=dict(provenance),
     )
 
+
+def _train(
+    plan: Plan, windows: list[Window], worker: WorkerConfig, tracker: Tracker, show: Callable[[Facts], None]
+) -> "ray.train.Result":
+    config = plan.config
+    if config.check_batch and latest_checkpoint(config.run_uri) is None:
+        Trial.of(plan, windows[0]).run(learn_by_heart).require()
+
     def feed() -> "ray.data.Dataset":
         # Called in the controller at every start of the workers: the latest checkpoint says what is left.
-        return training_feed(packer, windows, latest_position(config.run_uri) or Position())
+        return training_feed(worker.packer, windows, latest_position(config.run_uri) or Position())
 
     with open_board(show) as board:
         trainer = TorchTrainer(
@@ -180,6 +198,16 @@ def _train(
             "--optimizer.learning-rate."
         )
     return result
+
+
+def _end(config: TrainConfig, windows: int, since: int) -> End:
+    """What a run that has just ended came to, by its last checkpoint."""
+    checkpoint = latest_checkpoint(config.run_uri)
+    history = CheckpointFiles.of(checkpoint).history() if checkpoint else []
+    if config.patience and looks_without_best(history, config.score, since) >= config.patience:
+        return "patience"
+    position = latest_position(config.run_uri) or Position()
+    return "minutes" if config.minutes and position.through < windows else "images"
 
 
 def _run_config(config: TrainConfig, tracker: Tracker) -> "ray.train.RunConfig":

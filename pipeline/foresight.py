@@ -37,6 +37,11 @@ def foresee(rehearsal: Rehearsal) -> Iterator[str]:
             "Held-out words are looked at once only, at the end: lower --save-every to see curves, and to "
             "lose less where the run dies."
         )
+    if config.patience and config.patience >= rehearsal.looks:
+        yield (
+            f"--patience {config.patience} can't end a run of {rehearsal.looks} looks at held-out words: "
+            "lower it or --save-every."
+        )
     if config.gpu and rehearsal.packed_per_s < rehearsal.trained_per_s:
         yield (
             f"The GPUs will wait for data: {rehearsal.cpus} CPUs pack about {rehearsal.packed_per_s:,.0f} "

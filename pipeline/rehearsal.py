@@ -105,7 +105,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         times={label: rows / audits[label].kept for label, rows in zip(kept, seen, strict=True)},
         windows=len(windows),
         before=images_seen(config.run_uri),
-        over=done is not None and done.reaches(config.images, config.minutes),
+        over=done is not None and done.reaches(config.images, config.minutes, config.patience),
         parameters=count_parameters(seeded(rules.network, rules.charset.num_classes, config.seed)),
         flops=forward_flops(rules.network, rules.charset.num_classes, round(width)),
         pace=trial.run(measure),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import ray.train
 from pyarrow.fs import FileSelector, FileSystem
@@ -19,6 +19,8 @@ from pipeline.tracking import MetricPoint
 
 IDENTITY = "run.json"
 FINISHED = "finished.json"
+End = Literal["images", "minutes", "patience"]
+"""What a run comes to first."""
 
 
 def claim(run_uri: str, identity: Mapping[str, Any]) -> None:
@@ -74,10 +76,17 @@ class Finished:
     """That the run was to see."""
     minutes: float | None
     """That it was to take at most."""
+    patience: int | None = None
+    """Looks without a new best that it was to take at most."""
+    ended: End = "images"
+    """Which of these it came to."""
+    step: int = 0
+    """Of the last checkpoint."""
 
-    def reaches(self, images: int, minutes: float | None) -> bool:
+    def reaches(self, images: int, minutes: float | None, patience: int | None) -> bool:
         """Whether the run was to go at least as far as this."""
-        return self.images >= images and (self.minutes or math.inf) >= (minutes or math.inf)
+        ends = ((self.images, images), (self.minutes, minutes), (self.patience, patience))
+        return all((had or math.inf) >= (wanted or math.inf) for had, wanted in ends)
 
 
 def finished(run_uri: str) -> Finished | None:
@@ -95,6 +104,8 @@ def mark_finished(
     *,
     images: int,
     minutes: float | None,
+    patience: int | None,
+    ended: End,
 ) -> Finished:
     """Notes that a run has come to the end that it was to have, and which checkpoint was its best."""
     numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
@@ -107,6 +118,9 @@ def mark_finished(
         last_uri=uris[1],
         images=images,
         minutes=minutes,
+        patience=patience,
+        ended=ended,
+        step=int(last_metrics["step"]),
     )
     write_atomic(join(run_uri, FINISHED), json.dumps(asdict(result), indent=2).encode())
     return result

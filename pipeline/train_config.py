@@ -47,6 +47,9 @@ class TrainConfig:
     minutes: float | None = None
     """Wall-clock minutes to train, over all starts; the schedule is fitted to whichever of the two ends
     comes first."""
+    patience: int | None = None
+    """Looks at the held-out words without a new best, by the word accuracy of the first validation set, after
+    which the run ends. It goes on when it is started again with more, or with more images."""
     pack_columns: int = 12_800
     """Pixel columns of one worker's batch: 12,800 are 128 images of 100 pixels."""
     window_rows: int = 16_384
@@ -83,7 +86,7 @@ class TrainConfig:
     """Registered model of which the best bundle becomes a version; None registers nothing."""
 
     def __post_init__(self) -> None:
-        positive = (
+        positive: tuple[str, ...] = (
             "images",
             "pack_columns",
             "window_rows",
@@ -93,6 +96,7 @@ class TrainConfig:
             "keep",
             "max_refused",
         )
+        positive += () if self.patience is None else ("patience",)
         wrong = [name for name in positive if getattr(self, name) < 1]
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError("minutes must be above 0.")

@@ -9,7 +9,6 @@ import copy
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +21,16 @@ from torch import nn
 
 from crnn.checkpoint import Bundle, averaged_weights
 from crnn.model import seeded
-from crnn.precision import Precision
-from crnn.training import Batch, Learner, OptimizerConfig
+from crnn.training import Batch, Learner
 from pipeline import resume
 from pipeline.board import StopSign
 from pipeline.machine import available_cpus
 from pipeline.meter import Meter, Turn
-from pipeline.packing import Pack, Packer
+from pipeline.packing import Pack
+from pipeline.patience import looks_without_best
 from pipeline.tracking import MetricPoint
 from pipeline.validation import HeldOut, metrics
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerConfig:
-    """What every worker of a run needs, made by the driver."""
-
-    packer: Packer
-    held_out: dict[str, Packer]
-    """By name of the validation set."""
-    epoch_images: dict[str, float]
-    """Images of the run in which a set to learn from comes once, by the name of the curve that counts."""
-    optimizer: OptimizerConfig
-    precision: Precision
-    total_images: int
-    """Of the whole run, over all workers."""
-    total_seconds: float
-    """Of training, over all starts; infinite where only the images count."""
-    log_every: int
-    """Steps between two points of the curves."""
-    save_every: int
-    """Images between two checkpoints."""
-    start: Any
-    """Ray's reference to the weights before the first step; None where they are the seed's."""
-    max_refused: int
-    """Steps in a row without a finite gradient, before the run gives up."""
-    gpu: bool
-    provenance: dict[str, object]
+from pipeline.worker_config import WorkerConfig
 
 
 def train_loop(settings: dict[str, Any]) -> None:
@@ -102,6 +75,7 @@ class Worker:
         self.meter = Meter()
         self._stop_sign = StopSign(board)
         self._refused = 0
+        self._looks_without_best = 0
 
     def run(self) -> None:
         """Trains from the last checkpoint, if there is one, until the run is at its end or told to stop."""
@@ -112,6 +86,7 @@ class Worker:
             self.learner.restore(state)
             if self.rank:  # what all ranks had is now rank 0's, and counted once
                 self.progress.rejects = {}
+            self._count_looks()
         last: Batch | None = None
         packs = self._packs()
         next_save = self._next_save()
@@ -123,7 +98,7 @@ class Worker:
             if turn.stop:
                 self._save(look=False)  # whoever ends a run leaves it little time
                 return
-            if not turn.active or turn.done >= 1:
+            if not turn.active or turn.done >= 1 or self._looks_without_best >= self.config.patience:
                 break
             if pack:
                 self.progress.position.consume(pack.window, pack.pack, pack.packs_in_window)
@@ -211,6 +186,7 @@ class Worker:
         if look:
             self.accuracy = next(iter(found.values())).word_accuracy
         self._note(metrics(found))
+        self._count_looks()
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             resume.write_rank(directory, self.rank, self.progress)
@@ -231,6 +207,13 @@ class Worker:
             }
             ray.train.report(reported, checkpoint=ray.train.Checkpoint.from_directory(directory))
         self.meter = Meter()
+
+    def _count_looks(self) -> None:
+        """Of the history, which is the same on every rank, and so are its findings."""
+        config = self.config
+        self._looks_without_best = looks_without_best(
+            self.progress.history, config.score, config.counts_since
+        )
 
     def _has_looked(self) -> bool:
         """Whether the held-out words were read at this very step; a second time would tell nothing new."""

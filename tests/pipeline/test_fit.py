@@ -25,7 +25,7 @@ from pipeline.errors import ConfigError, DataError, DivergedError
 from pipeline.fit import FitResult, fit
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.order import Position
-from pipeline.runs import CheckpointFiles, finished, latest_position
+from pipeline.runs import FINISHED, CheckpointFiles, finished, latest_position
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import plan_run
@@ -220,6 +220,7 @@ def test_what_was_not_learnt_is_counted_and_no_point_is_there_twice(
 ) -> None:
     config, done = undisturbed
     assert not done.resumed
+    assert done.ended == "images"
     audit = done.audits["train"]
     assert (audit.read, audit.kept, done.undecodable) == (240, 237, {"train": 1})
     assert audit.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 1}
@@ -271,10 +272,35 @@ def test_a_run_that_lives_in_a_bucket_ends_at_its_time(config: TrainConfig, s3_b
     config = replace(config, **bucket, images=20_000, save_every=20_000, minutes=0.05)  # type: ignore[arg-type]
     done = train(config)
     assert 0 < done.images_seen < 20_000
+    assert done.ended == "minutes"
     rates = [rate for _, rate in curve(config, "train/learning_rate")]
     assert rates[-1] < 0.5 * max(rates)  # it would still be at its peak, were it fitted to the images
     assert finished(config.run_uri) is not None
     assert train(config).resumed
+
+
+def test_a_run_ends_when_its_patience_does_and_goes_on_with_more(config: TrainConfig) -> None:
+    still = OptimizerConfig(learning_rate=1e-9)  # its first look is its best
+    config = replace(config, optimizer=still, save_every=59, patience=2)
+
+    def looks() -> list[int]:
+        return [step for step, _ in curve(config, config.score)]
+
+    done = train(config)
+    assert (done.ended, len(looks())) == ("patience", 3)
+    assert done.images_seen < 300
+    assert train(config).resumed
+    # As if the machine had died between the last checkpoint and the note that the run is over.
+    (Path(config.run_uri) / FINISHED).unlink()
+    again = train(config)
+    assert not again.resumed
+    assert (again.ended, again.images_seen, len(looks())) == ("patience", done.images_seen, 3)
+    more = train(replace(config, patience=3))
+    assert (more.ended, len(looks())) == ("patience", 4)
+    further = train(replace(config, patience=3, images=950))
+    assert (further.ended, len(looks())) == ("patience", 7)
+    steps = [step for step, _ in curve(config, "train/loss")]
+    assert steps == list(range(1, len(steps) + 1))
 
 
 def test_a_run_whose_gradients_are_not_finite_gives_up_and_names_images(config: TrainConfig) -> None:

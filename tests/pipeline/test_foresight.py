@@ -61,6 +61,8 @@ def test_held_out_words_that_may_have_been_learnt_are_said(held_out: Manifest, t
     [
         ({"optimizer": OptimizerConfig(warmup=0.002)}, "The warm-up lasts 16 of about 7,936 steps"),
         ({"save_every": 1_000_000}, "looked at once only"),
+        ({"patience": 10}, "--patience 10 can't end a run of 10 looks"),
+        ({"patience": 9}, None),
         ({"gpu": True, "workers": 2}, None),
     ],
 )

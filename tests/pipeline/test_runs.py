@@ -27,12 +27,24 @@ def test_a_run_is_over_when_it_was_marked_so(tmp_path: Path) -> None:
     assert finished(run) is None
     best, last = (ray.train.Checkpoint(str(tmp_path / name)) for name in ("checkpoint_1", "checkpoint_2"))
     seen = {"images_seen": 120, "images_per_s": 3.5}
-    marked = mark_finished(run, best, {"accuracy": 1, "note": "x"}, last, seen, images=100, minutes=5.0)
+    seen["step"] = 7
+    marked = mark_finished(
+        run,
+        best,
+        {"accuracy": 1, "note": "x"},
+        last,
+        seen,
+        images=100,
+        minutes=5.0,
+        patience=3,
+        ended="patience",
+    )
     assert finished(run) == marked
-    assert marked.reaches(100, 5.0)
-    assert marked.reaches(90, 4.0)
-    further = [(101, 5.0), (100, 6.0), (100, None)]
-    assert not any(marked.reaches(images, minutes) for images, minutes in further)
+    assert marked.reaches(100, 5.0, 3)
+    assert marked.reaches(90, 4.0, 2)
+    further = [(101, 5.0, 3), (100, 6.0, 3), (100, None, 3), (100, 5.0, 4), (100, 5.0, None)]
+    assert not any(marked.reaches(*ends) for ends in further)
+    assert (marked.ended, marked.step) == ("patience", 7)
     assert marked.metrics == {"accuracy": 1.0}
     assert (marked.images_seen, marked.images_per_s) == (120, 3.5)
     assert marked.checkpoint_uri == f"{tmp_path}/checkpoint_1"

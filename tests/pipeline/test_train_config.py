@@ -22,6 +22,7 @@ def test_the_first_validation_set_decides_the_score() -> None:
     ("change", "told"),
     [
         ({"workers": 0, "keep": 0}, "workers, keep must be at least 1"),
+        ({"patience": 0}, "patience must be at least 1"),
         ({"name": ""}, "can't be one"),
         ({"name": "a/b"}, "can't be one"),
         ({"validation": ()}, "at least one --validation"),
