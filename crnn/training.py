@@ -76,13 +76,19 @@ class Batch:
 class StepOutcome:
     """What one step did on this process."""
 
-    loss_sum: Tensor
-    """fp32 scalar, the sum of this process's per-image losses; on the device, so that reading it may wait."""
+    losses: Tensor
+    """float32 [N], of this process's images, with the weights before the step; on the device, so that reading
+    them may wait."""
     grad_norm: float
     """Norm of the global gradient before clipping."""
     learning_rate: float
     applied: bool
     """False where the gradient wasn't finite: weights and batch-norm statistics are as they were."""
+
+    @property
+    def loss_sum(self) -> Tensor:
+        """Sum of the losses, float32 scalar on the device."""
+        return self.losses.sum()
 
 
 class Learner:
@@ -124,7 +130,7 @@ class Learner:
         losses = self.losses(batch)
         # Wrapped models divide the summed gradients by world_size: multiply it back in.
         (losses.sum() * (self.world_size / global_count)).backward()  # type: ignore[no-untyped-call]
-        return self._apply(losses.detach().sum(), rate)
+        return self._apply(losses.detach(), rate)
 
     def idle_step(self, batch: Batch, *, progress: float) -> StepOutcome:
         """Takes part in the other processes' step without adding to it, for one that has run out of data.
@@ -136,7 +142,7 @@ class Learner:
         rate = self._begin(progress)
         with frozen_batch_norm(self.network):
             (self.losses(batch).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
-        return self._apply(torch.zeros((), device=batch.images_NCHW.device), rate)
+        return self._apply(torch.zeros(0, device=batch.images_NCHW.device), rate)
 
     def _begin(self, progress: float) -> float:
         """Readies everything for a step, and returns its learning rate."""
@@ -156,7 +162,7 @@ class Learner:
             logits_NTV = self.model(images)
         return ctc_loss(logits_NTV, batch.targets, batch.target_lengths)
 
-    def _apply(self, loss_sum: Tensor, rate: float) -> StepOutcome:
+    def _apply(self, losses: Tensor, rate: float) -> StepOutcome:
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm))
         applied = math.isfinite(norm)
         if applied:
@@ -166,7 +172,7 @@ class Learner:
         elif self._buffers:
             torch._foreach_copy_(self._buffers, self._before)
         self.optimizer.zero_grad(set_to_none=True)
-        return StepOutcome(loss_sum=loss_sum, grad_norm=norm, learning_rate=rate, applied=applied)
+        return StepOutcome(losses=losses, grad_norm=norm, learning_rate=rate, applied=applied)
 
     @torch.no_grad()
     def _average(self) -> None:

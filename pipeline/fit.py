@@ -114,7 +114,7 @@ def fit(
             ended=_end(config, len(windows), since),
         )
     # Whatever MLflow missed on the way; what it has stays as it is.
-    for uri in {done.checkpoint_uri, done.last_uri}:
+    for uri in dict.fromkeys((done.checkpoint_uri, done.last_uri)):
         send_checkpoint(CheckpointFiles.at(uri), tracker)
     rejects = CheckpointFiles.at(done.last_uri).rejects()
     return FitResult(

@@ -4,6 +4,7 @@
     bundle/               the averaged weights as a recogniser                             (rank 0)
     history.jsonl         every metric point of the run so far                             (rank 0)
     pictures/<set>/       held-out words as the model reads them at this step              (rank 0)
+    hardest.json, .png    words that were hardest to learn since the checkpoint before        (rank 0)
     position-<rank>.json  which packs this rank consumed, and all did before its start     (each rank)
     rejects-<rank>.json   images that it couldn't decode, likewise                         (each rank)
 
@@ -23,10 +24,12 @@ import torch
 
 from crnn.checkpoint import Bundle
 from pipeline.errors import CheckpointError
+from pipeline.hardest import HardestWords
 from pipeline.order import Position
 from pipeline.tracking import MetricPoint
 
 STATE, BUNDLE, HISTORY, PICTURES = "state.pt", "bundle", "history.jsonl", "pictures"
+HARDEST_TABLE, HARDEST_SHEET = "hardest.json", "hardest.png"
 
 
 @dataclass(slots=True)
@@ -52,7 +55,13 @@ def write_rank(directory: Path, rank: int, progress: Progress) -> None:
 
 
 def write_shared(
-    directory: Path, state: dict[str, Any], progress: Progress, bundle: Bundle, pictures: dict[str, bytes]
+    directory: Path,
+    state: dict[str, Any],
+    progress: Progress,
+    bundle: Bundle,
+    pictures: dict[str, bytes],
+    *,
+    hardest: HardestWords | None = None,
 ) -> None:
     """Writes the share of a checkpoint that rank 0 has."""
     counters = {
@@ -67,6 +76,10 @@ def write_shared(
         path = directory / PICTURES / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png)
+    if hardest:
+        table = {"step": hardest.step, "columns": hardest.columns}
+        (directory / HARDEST_TABLE).write_text(json.dumps(table), encoding="utf-8")
+        (directory / HARDEST_SHEET).write_bytes(hardest.sheet)
     bundle.save(directory / BUNDLE)
 
 

@@ -9,11 +9,20 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import ray.train
-from pyarrow.fs import FileSelector, FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from pipeline.errors import ConfigError
+from pipeline.hardest import HardestWords
 from pipeline.order import Position
-from pipeline.resume import HISTORY, PICTURES, read_history, read_position, read_rejects
+from pipeline.resume import (
+    HARDEST_SHEET,
+    HARDEST_TABLE,
+    HISTORY,
+    PICTURES,
+    read_history,
+    read_position,
+    read_rejects,
+)
 from pipeline.storage import create_exclusive, exists, join, read_bytes, resolve, write_atomic
 from pipeline.tracking import MetricPoint
 
@@ -191,6 +200,13 @@ class CheckpointFiles:
         return {
             (p.parent.name, int(p.stem)): self._read(f"{PICTURES}/{p.parent.name}/{p.name}") for p in paths
         }
+
+    def hardest(self) -> HardestWords | None:
+        """The words that were hardest to learn; None where the checkpoint was made in haste."""
+        found = self._filesystem.get_file_info(f"{self._path}/{HARDEST_TABLE}")
+        if found.type == FileType.NotFound:
+            return None
+        return HardestWords(**json.loads(self._read(HARDEST_TABLE)), sheet=self._read(HARDEST_SHEET))
 
     def _read(self, name: str) -> bytes:
         with self._filesystem.open_input_file(f"{self._path}/{name}") as stream:

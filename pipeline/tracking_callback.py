@@ -5,6 +5,7 @@ from typing import Any
 
 import ray.train
 
+from pipeline.resume import HARDEST_TABLE
 from pipeline.runs import CheckpointFiles
 from pipeline.tracking import Tracker, TrackerConfig
 
@@ -12,10 +13,16 @@ log = logging.getLogger(__name__)
 
 
 def send_checkpoint(files: CheckpointFiles, tracker: Tracker) -> None:
-    """Sends the points and pictures of a checkpoint; those that MLflow has stay as they are."""
+    """Sends the points and pictures of a checkpoint; those that MLflow has stay as they are.
+
+    The table of the hardest words is replaced: send the last checkpoint last.
+    """
     tracker.log_points(files.history())
     for (name, step), png in files.pictures().items():
         tracker.log_picture(f"validation/{name}", step, png)
+    if hardest := files.hardest():
+        tracker.log_picture("train/hardest", hardest.step, hardest.sheet)
+        tracker.log_table(HARDEST_TABLE, hardest.columns)
 
 
 class TrackingCallback(ray.train.UserCallback):

@@ -24,7 +24,7 @@ from pipeline.train_plan import Plan
 
 STEPS, SECONDS = 12, 15.0
 """That are timed, at most."""
-CHECK_IMAGES, CHECK_STEPS, CHECK_LOSS = 16, 500, 0.1
+CHECK_IMAGES, CHECK_STEPS, CHECK_LOSS = 8, 1_000, 0.1
 """A batch of so many images is learnt when their mean loss is below this, within so many steps."""
 _RAMP = 50  # steps of the check over which the rate climbs, as it does over a run's warm-up
 _NAMED = 3

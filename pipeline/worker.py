@@ -24,6 +24,7 @@ from crnn.model import seeded
 from crnn.training import Batch, Learner
 from pipeline import resume
 from pipeline.board import StopSign
+from pipeline.hardest import Hardest, show
 from pipeline.machine import available_cpus
 from pipeline.meter import Meter, Turn
 from pipeline.packing import Pack
@@ -76,6 +77,7 @@ class Worker:
         self._stop_sign = StopSign(board)
         self._refused = 0
         self._looks_without_best = 0
+        self._hardest = Hardest()
 
     def run(self) -> None:
         """Trains from the last checkpoint, if there is one, until the run is at its end or told to stop."""
@@ -105,7 +107,7 @@ class Worker:
                 self.progress.rejects |= {r["id"]: (r["reason"], r["detail"]) for r in pack.rejects}
             if turn.images:
                 last = pack.batch if pack and count else last or self._blank_batch()
-                if not self._step(last, count, turn) and self._gives_up(last, pack):
+                if not self._step(last, pack if count else None, turn) and self._gives_up(last, pack):
                     return
             if self.progress.images >= next_save:
                 self._save()
@@ -116,14 +118,16 @@ class Worker:
         if not self._has_looked():
             self._save()
 
-    def _step(self, batch: Batch, count: int, turn: Turn) -> bool:
-        """Whether the step was applied, which is the same on every rank."""
-        if count:
+    def _step(self, batch: Batch, pack: Pack | None, turn: Turn) -> bool:
+        """Whether the step was applied, which is the same on every rank; without a pack it adds nothing."""
+        if pack:
             outcome = self.learner.step(batch, global_count=turn.images, progress=turn.done)
+            self._hardest.add(pack, outcome.losses, self.learner.steps)
         else:
             outcome = self.learner.idle_step(batch, progress=turn.done)
         self.progress.images += turn.images
         self.progress.skipped_steps += not outcome.applied
+        count = pack.batch.count if pack else 0
         self.meter.add(float(outcome.loss_sum), count, outcome.grad_norm, outcome.learning_rate)
         if self.meter.steps >= self.config.log_every:
             self._log_interval()
@@ -145,6 +149,7 @@ class Worker:
         elapsed = time.perf_counter() - meter.started
         self.progress.seconds += elapsed
         loss_sum, images, wait_s = self._sums([meter.loss_sum, meter.images, meter.wait_s])
+        of_ranks = self._of_ranks([meter.images, meter.wait_s])
         rate = images / elapsed
         values = {
             "train/loss": loss_sum / max(images, 1),
@@ -156,6 +161,9 @@ class Worker:
             "train/skipped_steps": self.progress.skipped_steps,
             "train/undecodable_images": self._sums([len(self.progress.rejects)])[0],
         }
+        for rank, (seen, waited) in enumerate(of_ranks if self.world_size > 1 else ()):
+            values[f"train/rank_{rank}/images_per_s"] = seen / elapsed
+            values[f"train/rank_{rank}/data_wait_share"] = waited / elapsed
         values |= {key: self.progress.images / once for key, once in self.config.epoch_images.items()}
         self._note(values)
         if self.rank == 0:
@@ -187,6 +195,7 @@ class Worker:
             self.accuracy = next(iter(found.values())).word_accuracy
         self._note(metrics(found))
         self._count_looks()
+        hardest = self._hardest.take(self.control) if look else []
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             resume.write_rank(directory, self.rank, self.progress)
@@ -199,7 +208,9 @@ class Worker:
                     provenance=self.config.provenance | {"images_seen": self.progress.images},
                 )
                 pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}
-                resume.write_shared(directory, self.learner.state(), self.progress, bundle, pictures)
+                hard = show(hardest, shown, rules.charset, self.learner.steps) if hardest else None
+                state = self.learner.state()
+                resume.write_shared(directory, state, self.progress, bundle, pictures, hardest=hard)
             reported = metrics(found) | {
                 "step": self.learner.steps,
                 "images_seen": self.progress.images,
@@ -265,6 +276,12 @@ class Worker:
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor, group=self.control)
         return [float(v) for v in tensor.tolist()]
+
+    def _of_ranks(self, values: list[float]) -> list[list[float]]:
+        """The values of each rank; a collective."""
+        before, after = self.rank * len(values), (self.world_size - 1 - self.rank) * len(values)
+        flat = self._sums([0.0] * before + values + [0.0] * after)
+        return [flat[i : i + len(values)] for i in range(0, len(flat), len(values))]
 
     def _note(self, values: dict[str, float]) -> None:
         now = time.time_ns() // 1_000_000

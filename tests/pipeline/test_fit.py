@@ -188,6 +188,7 @@ def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
     part = latest_position(config.run_uri)
     assert part is not None
     assert part.through < 6
+    first_steps = max(p.step for p in history(config))
     # Consuming a pack twice is an error in the worker, so that the end says: each exactly once.
     done = train(replace(config, workers=2))
     assert latest_position(config.run_uri) == Position(through=6)
@@ -213,6 +214,16 @@ def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
     assert steps == sorted(set(steps))
     images = [value for _, value in sorted(curve(config, "train/images_seen"))]
     assert images == sorted(set(images))
+    # The two ranks of the second start share the images of each step out among them.
+    ranks = [dict(curve(config, f"train/rank_{rank}/images_per_s")) for rank in range(2)]
+    together = dict(curve(config, "train/images_per_s"))
+    assert ranks[0].keys() == ranks[1].keys() == {step for step in steps if step > first_steps}
+    assert all(ranks[0][s] + ranks[1][s] == pytest.approx(together[s]) for s in ranks[0])
+    assert curve(config, "train/rank_2/images_per_s") == []
+    hardest = CheckpointFiles.at(str(checkpoints(config)[-1])).hardest()
+    assert hardest is not None
+    assert hardest.columns["loss"] == sorted(hardest.columns["loss"], reverse=True)
+    assert set(hardest.columns["id"]) <= set(planned)
 
 
 def test_what_was_not_learnt_is_counted_and_no_point_is_there_twice(

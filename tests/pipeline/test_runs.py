@@ -67,3 +67,4 @@ def test_pictures_are_found_by_set_and_step(tmp_path: Path) -> None:
         ("held_out", 20): b"pictures/held_out/000000020.png",
     }
     assert CheckpointFiles.at(str(tmp_path / "pictures")).pictures() == {}
+    assert CheckpointFiles.at(str(tmp_path)).hardest() is None

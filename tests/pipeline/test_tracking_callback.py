@@ -1,6 +1,7 @@
 """A stored checkpoint's points and pictures reach MLflow once, and trouble with MLflow reaches nobody."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from crnn.checkpoint import Bundle
 from crnn.model import SMALL, seeded
 from crnn.preprocess import PreprocessConfig
 from pipeline import resume
+from pipeline.hardest import HardestWords
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
 from pipeline.tracking_callback import TrackingCallback
@@ -24,7 +26,10 @@ def checkpoint(folder: Path, points: list[MetricPoint]) -> ray.train.Checkpoint:
     png = io.BytesIO()
     Image.new("L", (8, 8)).save(png, "PNG")
     progress = resume.Progress(history=points)
-    resume.write_shared(folder, {}, progress, bundle, {f"words/{points[-1].step:09d}.png": png.getvalue()})
+    step = points[-1].step
+    pictures = {f"words/{step:09d}.png": png.getvalue()}
+    hardest = HardestWords(step=step, columns={"id": [f"at {step}"], "loss": ["inf"]}, sheet=png.getvalue())
+    resume.write_shared(folder, {}, progress, bundle, pictures, hardest=hardest)
     return ray.train.Checkpoint.from_directory(folder)
 
 
@@ -49,8 +54,13 @@ def test_new_points_and_pictures_are_sent_and_old_ones_are_not_sent_again(tmp_pa
     assert run is not None
     found = client.get_metric_history(run.info.run_id, "train/loss")
     assert sorted((m.step, m.value) for m in found) == [(1, 1.0), (2, 0.5), (3, 1 / 3), (3, 9.0), (4, 0.25)]
-    images = [f.path for f in client.list_artifacts(run.info.run_id, "images")]
-    assert len([path for path in images if "+step+2+" in path or "%step%2%" in path]) >= 1
+    images = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith(".png")]
+    for key in ("validation~words", "train~hardest"):
+        shown = sorted(path.partition("+")[2].split("+")[1] for path in images if f"/{key}+" in path)
+        assert shown == ["2", "3", "4"]
+    # The table is that of the checkpoint that was sent last.
+    table = client.download_artifacts(run.info.run_id, "hardest.json", str(tmp_path))
+    assert json.loads(Path(table).read_text()) == {"columns": ["id", "loss"], "data": [["at 3", "inf"]]}
 
 
 def test_a_checkpoint_that_can_not_be_read_ends_nothing(
