@@ -64,7 +64,7 @@ def probe() -> TrainConfig:
     """What jobs/probe.py judges synthesis by: the small network, every picture once, twenty minutes."""
     return TrainConfig(
         name="probe",
-        data="out/probe/train",
+        data=("out/probe/train",),
         validation=("held_out=out/probe/held-out",),
         network="small",
         optimizer=OptimizerConfig(warmup=0.02),

@@ -104,10 +104,10 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str 
     if report_uri:
         write_atomic(join(report_uri, REJECTS), parquet_bytes(rejects))
     if not result.kept:
-        named = f"each is named in {join(report_uri, REJECTS)}. " if report_uri else ""
+        named = f"; each is named in {join(report_uri, REJECTS)}" if report_uri else ""
         raise DataError(
-            f"{data_uri}: none of {result.read} rows can be learnt from ({dict(result.rejected)}); "
-            f"{named}Does the charset fit the data?"
+            f"{data_uri}: none of {result.read} rows can be learnt from ({dict(result.rejected)}){named}. "
+            "Does the charset fit the data?"
         )
     if report_uri:
         write_atomic(join(report_uri, REPORT), json.dumps(asdict(result), indent=2).encode())
