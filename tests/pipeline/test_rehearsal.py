@@ -74,7 +74,7 @@ def test_what_a_start_would_refuse_a_rehearsal_refuses(config: TrainConfig, tmp_
     with pytest.raises(ConfigError, match="another charset, data"):
         rehearse(draw_up(replace(config, name="other")))
     write_data_set(str(tmp_path / "bad"), word_rows(["é"]), shard_rows=16)
-    with pytest.raises(DataError, match=r"none of 1 rows can be learnt from .*\\)\\. Does the charset fit"):
+    with pytest.raises(DataError, match=r"none of 1 rows can be learnt from .*\)\. Does the charset fit"):
         rehearse(draw_up(replace(config, name="bad", data=(str(tmp_path / "bad"),))))
     assert not (tmp_path / "runs" / "bad").exists()
 
