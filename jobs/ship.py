@@ -45,7 +45,9 @@ class ShipConfig:
     assets: str
     """URI of the assets that the data set was drawn with, for their licences."""
     data: tuple[str, ...]
-    """Photographs to calibrate and evaluate on, as name=URI."""
+    """Photographs to evaluate on, as name=URI."""
+    calibrate_on: tuple[str, ...] = ()
+    """Names of those to calibrate on: whose labels are as written, capitals included. All where not given."""
     name: str | None = None
     """The name that users load it by; the run's where not given."""
     hardware: str | None = None
@@ -113,12 +115,15 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
 def _calibrated(bundle: Bundle, config: ShipConfig) -> Bundle:
     with TemporaryDirectory() as name:
         bundle.save(name)
-        report = _evaluate(Path(name), config, PROTOCOLS[0])
+        report = _evaluate(Path(name), config, PROTOCOLS[0], config.calibrate_on)
     return with_calibration(bundle, calibrate(report, bundle.charset))
 
 
-def _evaluate(folder: Path, config: ShipConfig, protocol: str) -> EvaluationReport:
-    return evaluate(str(folder), named_uris(config.data, "Data sets"), protocol)
+def _evaluate(folder: Path, config: ShipConfig, protocol: str, names: Sequence[str] = ()) -> EvaluationReport:
+    sets = named_uris(config.data, "Data sets")
+    if unknown := [name for name in names if name not in sets]:
+        raise ConfigError(f"--calibrate-on names sets of --data; {', '.join(unknown)} is none.")
+    return evaluate(str(folder), {name: sets[name] for name in names or sets}, protocol)
 
 
 if __name__ == "__main__":

@@ -88,8 +88,7 @@ def model_card(name: str, bundle: Bundle, training: Training, reports: Sequence[
             "",
             *_lengths(main),
             "",
-            "Confidence is the probability that the text is right as written, fitted on these photographs "
-            "(two halves, each judged by the fit on the other; errors below are under the first protocol).",
+            _calibrated(bundle.provenance["calibration"]),
             "",
             *_trust(main),
             "",
@@ -145,6 +144,15 @@ def _lengths(report: EvaluationReport) -> list[str]:
             [name, *(f"{100 * g[n].word_accuracy:.0f} ({g[n].words})" if n in g else "" for n in lengths)]
             for name, g in found.items()
         ],
+    )
+
+
+def _calibrated(done: Mapping[str, Any]) -> str:
+    return (
+        "Confidence is the probability that the text is right as written, capitals and punctuation included, "
+        f"fitted on {done['words']:,} words of {', '.join(done['data'])}: its error on words that were not "
+        f"fitted is {done['error_after']:.3f} ({done['error_before']:.3f} before). Below, errors and shares "
+        "under the first protocol."
     )
 
 
