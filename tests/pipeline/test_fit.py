@@ -25,7 +25,7 @@ from pipeline.errors import ConfigError, DataError, DivergedError
 from pipeline.fit import FitResult, fit
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.order import Position
-from pipeline.runs import FINISHED, CheckpointFiles, finished, latest_position
+from pipeline.runs import FINISHED, CheckpointFiles, finished, latest_checkpoint, latest_position
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import plan_run
@@ -188,7 +188,9 @@ def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
     part = latest_position(config.run_uri)
     assert part is not None
     assert part.through < 6
-    first_steps = max(p.step for p in history(config))
+    resumed_from = latest_checkpoint(config.run_uri)
+    assert resumed_from is not None
+    first_steps = max(p.step for p in CheckpointFiles.of(resumed_from).history())
     # Consuming a pack twice is an error in the worker, so that the end says: each exactly once.
     done = train(replace(config, workers=2))
     assert latest_position(config.run_uri) == Position(through=6)
