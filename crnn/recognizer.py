@@ -113,6 +113,7 @@ class Recognizer:
         spans: bool = False,
         n_best: int = 1,
         lexicon: Lexicon | None = None,
+        others: int = 0,
     ) -> list[Hypothesis]:
         """Reads line images made by `prepare`, of any mix of canonical widths; results in their order.
 
@@ -122,13 +123,17 @@ class Recognizer:
             n_best: How many texts to give; those after the first are `alternatives`. Beam search finds them,
                 several hundred times slower than the best path, and confidences are then shares among them.
             lexicon: Read nothing but its entries; confidences are then shares among these.
+            others: How many `alternatives` to add to what is read without them, which stays as it is; they
+                are beam search's, too.
         """
         results: list[Hypothesis | None] = [None] * len(lines)
         for members in plan_packs([line.shape[1] for line in lines], self.max_columns):
             log_probs_NTV = self.log_probs(stack(lines[i] for i in members))
-            for i, hypothesis in zip(
-                members, self._texts(log_probs_NTV, spans, n_best, lexicon), strict=True
-            ):
+            found = self._texts(log_probs_NTV, spans, n_best, lexicon)
+            if others:
+                pairs = zip(found, log_probs_NTV, strict=True)
+                found = [self._with_others(hypothesis, item, others) for hypothesis, item in pairs]
+            for i, hypothesis in zip(members, found, strict=True):
                 results[i] = hypothesis
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
@@ -176,6 +181,14 @@ class Recognizer:
         return [
             self._with_spans(hypothesis, item) for hypothesis, item in zip(found, log_probs_NTV, strict=True)
         ]
+
+    def _with_others(self, read: Hypothesis, log_probs_TV: Tensor, count: int) -> Hypothesis:
+        width = max(_BEAM, count + 1)
+        found = prefix_beam_search(log_probs_TV, self.bundle.charset, beam_width=width, n_best=count + 1)
+        different = [other for other in (found, *found.alternatives) if other.text != read.text]
+        return replace(
+            read, alternatives=tuple(replace(other, alternatives=()) for other in different[:count])
+        )
 
     def _with_spans(self, hypothesis: Hypothesis, log_probs_TV: Tensor) -> Hypothesis:
         return replace(

@@ -13,6 +13,7 @@ from jobs.runtime import IncompleteError, connect_ray, run_job
 from pipeline.errors import StorageError
 from pipeline.lease import Lease, acquire
 from pipeline.mlflow_run import resolve_tracking_uri
+from pipeline.nightly.export import export_rows
 from pipeline.nightly.morning import Figures
 from pipeline.nightly.report import report, track
 from pipeline.nightly.review import export_review
@@ -20,9 +21,9 @@ from pipeline.nightly.table import TranscriptTable
 from pipeline.registry import resolve_model
 from pipeline.storage import join
 from pipeline.tracking import flatten
+from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription import transcribe
 from pipeline.transcription_run import (
-    TranscribeConfig,
     Transcription,
     begin,
     plan,
@@ -59,6 +60,10 @@ def _transcribe(config: TranscribeConfig) -> None:
             print(tell(job, total, rows, seconds))
             if total.rows:
                 _report(job, total, rows, seconds)
+            if config.export:
+                run_only = job.name if config.export_rows == "run" else None
+                count = export_rows(job.table, config.export, run=run_only)
+                print(f"exported         {cell(count)} rows to {config.export}")
     except StorageError as error:  # it may pass, and what is done is kept
         raise IncompleteError(f"{error}\n  The same command with --run {run} goes on from there.") from error
 

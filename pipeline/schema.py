@@ -74,9 +74,12 @@ LISTING_SCHEMA = _schema(
 """An object that a run owes a row. input_id: from (uri, etag, size), so that a new version has a new one.
 deletions: how often this object had been found deleted before. gone: it was there once and is no longer."""
 
+ALTERNATIVE = pa.struct([("text", pa.string()), ("log_prob", pa.float32()), ("confidence", pa.float32())])
+"""log_prob over all alignments; confidence: its share among all texts that beam search held in the end."""
+
 TRANSCRIPT_SCHEMA = _schema(
     "transcript",
-    2,
+    3,
     [
         _required("id", pa.string()),
         _required("input_id", pa.string()),
@@ -90,6 +93,7 @@ TRANSCRIPT_SCHEMA = _schema(
         pa.field("text", pa.string()),
         pa.field("log_prob", pa.float32()),
         pa.field("confidence", pa.float32()),
+        pa.field("alternatives", pa.list_(ALTERNATIVE)),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         _required("model_name", pa.string()),
@@ -101,10 +105,11 @@ TRANSCRIPT_SCHEMA = _schema(
     ],
 )
 """What became of an object. id: of the object's version, the model and the decoder, unique in the table.
-status: ok or low_confidence with text, log_prob, confidence and the upright image's width and height in
-pixels; quarantined (it can't be read), superseded (overwritten before it was read; the next run reads what
-is there now) or deleted, with a reason in one stable word and a detail for a person. publication: the run's
-place among all that are published; of several rows of one uri, the one with the highest is current."""
+status: ok or low_confidence with text, log_prob, confidence, the upright image's width and height in pixels
+and, where asked for, alternatives (other texts, likeliest first); quarantined (it can't be read), superseded
+(overwritten before it was read; the next run reads what is there now) or deleted, with a reason in one stable
+word and a detail for a person. publication: the run's place among all that are published; of several rows of
+one uri, the one with the highest is current."""
 
 
 def version(schema: pa.Schema) -> int:

@@ -36,6 +36,7 @@ __all__ = [
     "parquet_bytes",
     "read_bytes",
     "resolve",
+    "upload",
     "write_atomic",
 ]
 
@@ -84,6 +85,15 @@ def write_atomic(uri: str, data: bytes) -> None:
         StorageError: It can't be written.
     """
     _store(uri).write(uri, data)
+
+
+def upload(path: Path, uri: str) -> None:
+    """Writes or replaces an object with a local file's content, as `write_atomic`, however large it is.
+
+    Raises:
+        StorageError: It can't be written.
+    """
+    _store(uri).upload(path, uri)
 
 
 def create_exclusive(uri: str, data: bytes) -> bool:

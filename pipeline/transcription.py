@@ -110,7 +110,8 @@ class PackAndRecognise:
         shard, lines, _ = unpack(batch)
         if lines is None:
             return batch
-        readings = self._recognizer.recognise(line_images(lines, self._job.preprocess.height))
+        images = line_images(lines, self._job.preprocess.height)
+        readings = self._recognizer.recognise(images, others=self._job.config.n_best - 1)
         table = transcripts(
             lines,
             readings,

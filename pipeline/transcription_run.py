@@ -4,101 +4,33 @@ The layout is that of `pipeline.nightly`.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from crnn.checkpoint import Bundle
-from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig
-from crnn.shipped import DEFAULT
 from pipeline import provenance
 from pipeline.errors import ConfigError, ObjectNotFoundError, UnpublishedError
-from pipeline.fetch import FetchConfig
 from pipeline.lease import Lease
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing, freeze, is_frozen, read_listing
 from pipeline.mlflow_run import resolve_tracking_uri
-from pipeline.nightly.plan import Plan, PlanConfig, Policy, make_plan
+from pipeline.nightly.plan import Plan, PlanConfig, make_plan
 from pipeline.nightly.store_check import check_put_if_absent
 from pipeline.nightly.table import TranscriptTable
 from pipeline.readings import ModelSource
 from pipeline.registry import ResolvedModel, resolve_model
-from pipeline.sandbox import SandboxConfig
 from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes
+from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcripts import Done, Tally, done_uri, finished_shards, read_done
 
 FEW_QUARANTINED = 20
 """So many never hold a run up: a small folder with a few text files among its images is nothing unusual."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TranscribeConfig:
-    """Reads every image below a folder or bucket prefix and writes one row for each object there."""
-
-    input: str
-    """Folder or s3://bucket/prefix with the images, at any depth."""
-    output: str
-    """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
-    model: str = DEFAULT
-    """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
-    include: tuple[str, ...] = ("*",)
-    """Patterns of the names to read, such as *.png; a * also crosses slashes."""
-    run: str | None = None
-    """Name of the run; the same name takes up an interrupted run. Made from the time where not given."""
-    policy: Policy = "new_only"
-    """new_only reads what has no row yet; backfill what has none of this model, such as a new champion."""
-    limit: int | None = None
-    """Read at most so many new objects, the first by name."""
-    allow_shrink: bool = False
-    """Go on where more than a fifth of the objects known are gone."""
-    least_confidence: float = 0.5
-    """Texts below it get status low_confidence."""
-    max_quarantined: float = 0.05
-    """Publish nothing where a larger share can't be read (and more than a handful)."""
-    dry_run: bool = False
-    """Only tell what a run would do."""
-    review: int = 0
-    """Copy so many of the least confident images, with their texts, into the run's folder review: corrected
-    by a person, jobs/ingest.py table reads them."""
-    shard_rows: int = 2_048
-    """Objects that are read and written together: what a crash costs, some ten seconds of one CPU's work."""
-    cost_per_hour: float | None = None
-    """Of the machines, in any currency: the report then tells the cost of a million images."""
-    lease_s: float = 60.0
-    """Seconds of silence after which a run is taken for dead; the same for all runs of an output."""
-    gpu: bool = False
-    """Recognise on GPUs."""
-    precision: Precision = "fp32"
-    """bf16 is about twice as fast and now and then differs in a character."""
-    fetch: FetchConfig = field(default_factory=FetchConfig)
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
-    tracking: str | None = None
-    """MLflow tracking URI; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
-    experiment: str = "transcribe"
-    """MLflow experiment of the reports."""
-
-    def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"--limit {self.limit} leaves nothing to do; give at least 1.")
-        if not 1 <= self.shard_rows <= 16_384:
-            raise ConfigError(f"--shard-rows is from 1 to 16,384; {self.shard_rows} isn't.")
-        if self.run is not None and not re.fullmatch(r"\w[\w.-]{0,63}", self.run, re.ASCII):
-            raise ConfigError(f"--run {self.run!r}: up to 64 letters, digits, '.', '-' and '_'.")
-        if not 0 <= self.max_quarantined <= 1:
-            raise ConfigError(f"--max-quarantined is a share from 0 to 1; {self.max_quarantined} isn't.")
-        if self.lease_s <= 0:
-            raise ConfigError(f"--lease-s {self.lease_s}: give the seconds after which a silent run is dead.")
-        inner, outer = (absolute(uri).rstrip("/") + "/" for uri in (self.output, self.input))
-        if inner.startswith(outer):
-            raise ConfigError(
-                f"The output {self.output} lies in the input {self.input}: it would be read too."
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +88,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
             "decoder_version": DECODER_VERSION,
             "precision": config.precision,
             "least_confidence": config.least_confidence,
+            "n_best": config.n_best,
         },
     )
     if is_frozen(run_uri):

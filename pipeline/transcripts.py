@@ -147,6 +147,7 @@ def transcripts(
         "text": [reading and reading.text for reading in found],
         "log_prob": [reading and reading.log_prob for reading in found],
         "confidence": [reading and reading.confidence for reading in found],
+        "alternatives": [reading and _alternatives(reading) for reading in found],
         "model_name": [model.name] * count,
         "model_version": [model.version] * count,
         "model_digest": [model.digest] * count,
@@ -155,6 +156,13 @@ def transcripts(
         "recognised_at": pa.array([now] * count, pa.timestamp("us", "UTC")),
     }
     return conform(pa.table(columns), TRANSCRIPT_SCHEMA)
+
+
+def _alternatives(reading: "Hypothesis") -> list[dict[str, Any]] | None:
+    return [
+        {"text": other.text, "log_prob": other.log_prob, "confidence": other.confidence}
+        for other in reading.alternatives
+    ] or None
 
 
 def commit(table_uri: str, run_uri: str, shard: int, rows: pa.Table, listing: Listing) -> Done:

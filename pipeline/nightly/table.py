@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.errors import FencedError, StorageError
+from pipeline.errors import DataError, FencedError, StorageError
 from pipeline.schema import TRANSCRIPT_SCHEMA
 from pipeline.storage import absolute, join
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 PARTITION = "run"
 TABLE_SCHEMA = pa.schema([*TRANSCRIPT_SCHEMA, pa.field(PARTITION, pa.string(), nullable=False)])
 """What readers of the table see: the files' columns, and the run, which is in the paths."""
+CURRENT = "SELECT * FROM published QUALIFY row_number() OVER (PARTITION BY uri ORDER BY publication DESC) = 1"
+"""The newest row of everything, for DuckDB, which knows the table as published."""
 _TRIES = 9
 
 
@@ -192,11 +194,17 @@ class TranscriptTable:
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return DeltaTable(self.uri, storage_options=_options(self.uri))
+            table = DeltaTable(self.uri, storage_options=_options(self.uri))
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
             raise StorageError(f"Can't read the log of {self.uri}: {error}. Run the same again.") from error
+        if [field.name for field in table.schema().fields] != TABLE_SCHEMA.names:
+            raise DataError(
+                f"{self.uri} has the columns of another version of this code. Go on with that one, or give "
+                "this one another --output."
+            )
+        return table
 
     def _create(self) -> Exception | None:
         """Makes an empty table unless somebody else does; what came in the way, which says little."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from pyarrow.fs import FileSystem
@@ -34,6 +35,9 @@ class Store(Protocol):
 
     def write(self, uri: str, data: bytes) -> None:
         """Writes or replaces a whole object; a reader sees all of it or the one before."""
+
+    def upload(self, path: Path, uri: str) -> None:
+        """As `write`, with a file's content, which need not fit into memory."""
 
     def create(self, uri: str, data: bytes) -> bool:
         """Writes a whole object unless one is there; True for exactly one of several writers."""

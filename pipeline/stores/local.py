@@ -4,10 +4,12 @@ import logging
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from pyarrow.fs import FileSystem, LocalFileSystem
@@ -41,6 +43,12 @@ class LocalStore:
         path = local_path(uri)
         with _explained(uri, "write"), _unfinished(path, data) as unfinished:
             unfinished.replace(path)
+
+    def upload(self, path: Path, uri: str) -> None:
+        """See `Store.upload`."""
+        target = local_path(uri)
+        with _explained(uri, "write"), path.open("rb") as file, _unfinished(target, file) as unfinished:
+            unfinished.replace(target)
 
     def create(self, uri: str, data: bytes) -> bool:
         """See `Store.create`."""
@@ -140,13 +148,16 @@ def _is_utf8(text: str) -> bool:
 
 
 @contextmanager
-def _unfinished(path: Path, data: bytes) -> Iterator[Path]:
+def _unfinished(path: Path, data: bytes | BinaryIO) -> Iterator[Path]:
     """The data, safely on disk under a name that listings leave out; the name is gone at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f".{secrets.token_hex(8)}.unfinished"
     try:
         with unfinished.open("xb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                shutil.copyfileobj(data, file)
             file.flush()
             os.fsync(file.fileno())
         yield unfinished

@@ -136,6 +136,24 @@ def test_several_texts_come_likeliest_first_and_a_lexicon_leaves_no_others() -> 
     assert {h.text for h in recognizer.recognise(lines, lexicon=lexicon)} <= {"abc", "hello"}
 
 
+def test_other_texts_are_added_to_the_best_path_which_stays_as_it_is() -> None:
+    recognizer = RECOGNIZERS["small"]
+    lines = [recognizer.prepare(noise(width, 32, seed=width)).pixels for width in (60, 90, 61)]
+    for found, plain, beam in zip(
+        recognizer.recognise(lines, others=3),
+        recognizer.recognise(lines),
+        recognizer.recognise(lines, n_best=4),
+        strict=True,
+    ):
+        assert (found.text, found.log_prob, found.confidence) == (
+            plain.text,
+            plain.log_prob,
+            plain.confidence,
+        )
+        likeliest = [other.text for other in (beam, *beam.alternatives) if other.text != plain.text]
+        assert [other.text for other in found.alternatives] == likeliest[:3]
+
+
 def test_log_probabilities_are_normalised() -> None:
     log_probs_NTV = RECOGNIZERS["small"].log_probs(stack([np.zeros((32, 64), np.uint8)]))
     assert log_probs_NTV.shape == (1, SMALL.num_frames(64), 37)

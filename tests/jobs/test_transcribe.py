@@ -56,6 +56,7 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
     ]
     command += ["--model", str(untrained_bundle), "--run", "night", "--shard-rows", "4"]
     command += ["--tracking", f"sqlite:///{tmp_path}/mlflow.db"]
+    command += ["--n-best", "3", "--export", str(tmp_path / "night.jsonl"), "--export-rows", "run"]
 
     said = tmp_path / "stderr"
     with (
@@ -85,6 +86,9 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
     alone = [h.text for h in recognizer([pictures[name] for name in sorted(pictures)])]
     assert read == dict(zip(sorted(pictures), alone, strict=True)) | {"notes.txt": None}
     assert table.num_rows == len(read)
+    exported = [json.loads(line) for line in (tmp_path / "night.jsonl").read_text().splitlines()]
+    assert {row["key"]: row["text"] for row in exported} == read
+    assert {row["key"] for row in exported if len(row["alternatives"] or []) == 2} == set(pictures)
 
 
 def test_a_second_night_reads_what_is_new_and_a_third_publishes_nothing(

@@ -61,6 +61,14 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return join(uri, "folder")
 
 
+def test_a_file_is_uploaded_whole_in_place_of_what_was_there(folder: str, tmp_path: Path) -> None:
+    for data in (b"one", b"", bytes(range(256)) * 50_000):
+        (tmp_path / "file").write_bytes(data)
+        storage.upload(tmp_path / "file", join(folder, "a/b"))
+        assert storage.read_bytes(join(folder, "a/b")) == data
+    assert [found.key for found in storage.list_objects(folder)] == ["a/b"]
+
+
 def test_what_is_written_is_read_back_and_can_be_replaced(folder: str) -> None:
     uri = join(folder, "a/b.bin")
     for data in (b"one", b"", bytes(range(256)) * 5_000):

@@ -19,8 +19,9 @@ from pipeline.errors import ObjectNotFoundError, UnpublishedError
 from pipeline.lease import Lease, acquire
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import list_objects, read_bytes, write_atomic
+from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription import FAULTS_BORNE, ShardResult, transcribe
-from pipeline.transcription_run import TranscribeConfig, Transcription, begin, publish, run_name
+from pipeline.transcription_run import Transcription, begin, publish, run_name
 from pipeline.transcripts import READ, Tally
 
 # Ray Data warns of its own defaults.

@@ -7,7 +7,8 @@ import pytest
 from crnn.checkpoint import Bundle
 from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.lease import acquire
-from pipeline.transcription_run import TranscribeConfig, Transcription, begin, run_name
+from pipeline.transcribe_config import TranscribeConfig
+from pipeline.transcription_run import Transcription, begin, run_name
 
 
 @pytest.fixture
@@ -54,6 +55,7 @@ def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_p
         {"precision": "bf16"},
         {"policy": "backfill"},
         {"least_confidence": 0.25},
+        {"n_best": 3},
     ):
         with pytest.raises(ConfigError, match=rf"another run \({next(iter(changed))} was"):
             started(change(config, **changed))
@@ -69,6 +71,9 @@ def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> 
         ({"limit": 0}, "--limit"),
         ({"shard_rows": 0}, "--shard-rows"),
         ({"max_quarantined": 5}, "--max-quarantined"),
+        ({"n_best": 0}, "--n-best"),
+        ({"export": "out.xlsx"}, "--export"),
+        ({"export": "gs://b/out.csv"}, "gs://"),
         ({"lease_s": 0}, "--lease-s"),
         ({"run": "../elsewhere"}, "--run"),
         ({"run": ""}, "--run"),

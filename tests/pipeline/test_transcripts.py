@@ -59,7 +59,8 @@ def listing(tmp_path: Path) -> Listing:
 
 
 def made() -> pa.Table:
-    readings = [Hypothesis("zero", -0.5, 0.75), Hypothesis("", -1.5, 0.25)]
+    zero = Hypothesis("zero", -0.5, 0.75, alternatives=(Hypothesis("hero", -2.0, 0.125),))
+    readings = [zero, Hypothesis("", -1.5, 0.25)]
     return transcripts(lines(), readings, model=MODEL, publication=7, least_confidence=0.5, now=NOW)
 
 
@@ -67,6 +68,8 @@ def test_texts_go_to_the_lines_that_have_pixels_and_reasons_to_the_others() -> N
     table = made()
     assert table.schema.equals(TRANSCRIPT_SCHEMA)
     assert table["text"].to_pylist() == ["zero", None, ""]
+    other = {"text": "hero", "log_prob": -2.0, "confidence": 0.125}
+    assert table["alternatives"].to_pylist() == [[other], None, None]
     assert table["status"].to_pylist() == ["ok", "quarantined", "low_confidence"]
     assert table["reason"].to_pylist() == [None, "empty", None]
     assert set(table["model_version"].to_pylist()) == {"3"}

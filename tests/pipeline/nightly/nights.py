@@ -17,8 +17,9 @@ import torch
 
 from pipeline.errors import FencedError, LeaseHeldError, PipelineError
 from pipeline.lease import acquire
+from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription import PackAndRecognise
-from pipeline.transcription_run import TranscribeConfig, begin, publish, remaining_shards
+from pipeline.transcription_run import begin, publish, remaining_shards
 from pipeline.transcription_stages import fetch_and_decode, unpack, write_and_commit
 
 

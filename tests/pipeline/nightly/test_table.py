@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import FencedError, StorageError
-from pipeline.nightly.table import TableFile, TranscriptTable
+from pipeline.errors import DataError, FencedError, StorageError
+from pipeline.nightly.table import CURRENT, TableFile, TranscriptTable
 from pipeline.schema import TRANSCRIPT_SCHEMA
 from pipeline.storage import write_atomic
 
@@ -175,15 +176,19 @@ def test_a_reader_meanwhile_sees_all_of_a_run_or_nothing(tmp_path: Path) -> None
     assert texts(table).__len__() == 240
 
 
+def test_a_table_of_another_version_is_refused_before_anything_is_added(tmp_path: Path) -> None:
+    older = pa.schema([("id", pa.string()), ("run", pa.string())])
+    deltalake.write_deltalake(str(tmp_path / "table"), older.empty_table(), partition_by=["run"])
+    with pytest.raises(DataError, match="columns of another version"):
+        TranscriptTable(str(tmp_path)).publications()
+
+
 def test_duckdb_reads_the_newest_row_of_each_object(tmp_path: Path) -> None:
     table = TranscriptTable(str(tmp_path))
     table.publish("a", [put(table, "a", row("x"), row("y"))], epoch=1, publication=1, check=nothing)
     newer = row("x", 2, text="overwritten")
     table.publish("b", [put(table, "b", newer, row("z", 2))], epoch=2, publication=2, check=nothing)
-    transcripts = table.rows()
-    assert transcripts is not None
-    current = duckdb.sql(
-        "SELECT key, text FROM transcripts "
-        "QUALIFY row_number() OVER (PARTITION BY uri ORDER BY publication DESC) = 1"
-    )
+    published = table.rows()
+    assert published is not None
+    current = duckdb.sql(f"SELECT key, text FROM ({CURRENT})")
     assert sorted(current.fetchall()) == [("x", "overwritten"), ("y", "y"), ("z", "z")]

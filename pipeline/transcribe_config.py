@@ -1,0 +1,91 @@
+"""What a nightly transcription is told."""
+
+import re
+from dataclasses import dataclass, field
+
+from crnn.precision import Precision
+from crnn.shipped import DEFAULT
+from pipeline.errors import ConfigError
+from pipeline.fetch import FetchConfig
+from pipeline.nightly.export import ExportRows, export_format
+from pipeline.nightly.plan import Policy
+from pipeline.sandbox import SandboxConfig
+from pipeline.storage import absolute
+
+MOST_TEXTS = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TranscribeConfig:
+    """Reads every image below a folder or bucket prefix and writes one row for each object there."""
+
+    input: str
+    """Folder or s3://bucket/prefix with the images, at any depth."""
+    output: str
+    """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
+    model: str = DEFAULT
+    """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
+    include: tuple[str, ...] = ("*",)
+    """Patterns of the names to read, such as *.png; a * also crosses slashes."""
+    run: str | None = None
+    """Name of the run; the same name takes up an interrupted run. Made from the time where not given."""
+    policy: Policy = "new_only"
+    """new_only reads what has no row yet; backfill what has none of this model, such as a new champion."""
+    limit: int | None = None
+    """Read at most so many new objects, the first by name."""
+    allow_shrink: bool = False
+    """Go on where more than a fifth of the objects known are gone."""
+    least_confidence: float = 0.5
+    """Texts below it get status low_confidence."""
+    n_best: int = 1
+    """Texts of an image to keep: with 5, column alternatives holds the 4 likeliest others. Beam search finds
+    them, which takes about as long as the network."""
+    max_quarantined: float = 0.05
+    """Publish nothing where a larger share can't be read (and more than a handful)."""
+    dry_run: bool = False
+    """Only tell what a run would do."""
+    review: int = 0
+    """Copy so many of the least confident images, with their texts, into the run's folder review: corrected
+    by a person, jobs/ingest.py table reads them."""
+    export: str | None = None
+    """File to write rows to when the run is published, such as out.jsonl or s3://b/out.csv.gz."""
+    export_rows: ExportRows = "current"
+    """current exports the newest row of everything that the table holds; run those of this run."""
+    shard_rows: int = 2_048
+    """Objects that are read and written together: what a crash costs, some ten seconds of one CPU's work."""
+    cost_per_hour: float | None = None
+    """Of the machines, in any currency: the report then tells the cost of a million images."""
+    lease_s: float = 60.0
+    """Seconds of silence after which a run is taken for dead; the same for all runs of an output."""
+    gpu: bool = False
+    """Recognise on GPUs."""
+    precision: Precision = "fp32"
+    """bf16 is about twice as fast and now and then differs in a character."""
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    tracking: str | None = None
+    """MLflow tracking URI; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
+    experiment: str = "transcribe"
+    """MLflow experiment of the reports."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"--limit {self.limit} leaves nothing to do; give at least 1.")
+        if not 1 <= self.shard_rows <= 16_384:
+            raise ConfigError(f"--shard-rows is from 1 to 16,384; {self.shard_rows} isn't.")
+        if self.run is not None and not re.fullmatch(r"\w[\w.-]{0,63}", self.run, re.ASCII):
+            raise ConfigError(f"--run {self.run!r}: up to 64 letters, digits, '.', '-' and '_'.")
+        if not 1 <= self.n_best <= MOST_TEXTS:
+            raise ConfigError(f"--n-best is from 1 to {MOST_TEXTS}; {self.n_best} isn't.")
+        if self.export is not None:
+            absolute(self.export)
+            export_format(self.export)
+        if not 0 <= self.max_quarantined <= 1:
+            raise ConfigError(f"--max-quarantined is a share from 0 to 1; {self.max_quarantined} isn't.")
+        if self.lease_s <= 0:
+            raise ConfigError(f"--lease-s {self.lease_s}: give the seconds after which a silent run is dead.")
+        inner, outer = (absolute(uri).rstrip("/") + "/" for uri in (self.output, self.input))
+        if inner.startswith(outer):
+            raise ConfigError(
+                f"The output {self.output} lies in the input {self.input}: it would be read too."
+            )
