@@ -23,7 +23,7 @@ from crnn.errors import BundleError, CRNNError
 from crnn.model import CRNN, ConvConfig, CRNNConfig
 from crnn.preprocess import PreprocessConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 

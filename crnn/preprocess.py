@@ -1,6 +1,6 @@
 """Image bytes to the one form that the network reads, the same in training, evaluation and transcription.
 
-    bytes → grey, upright → fixed height, aspect kept → padded to a canonical width
+    bytes → grey, upright → fixed height, narrow ones stretched → padded to a canonical width
 
 The canonical width depends on the image alone, never on its batch, and batches hold one width only:
 the text read from an image can't depend on its company, with no mask anywhere in the network.
@@ -44,6 +44,10 @@ class PreprocessConfig:
 
     height: int = 32
     """Height in pixels to which every image is scaled."""
+    widening: int = 48
+    """Pixels that give narrow images more frames: one that is w pixels wide at this height is stretched to
+    √(w² + widening²). Letters seen from the side, or beside much empty height, would share a frame else;
+    long words keep their aspect. 0 keeps it for all."""
     min_width: int = 32
     """Smallest canonical width in pixels."""
     max_width: int = 2048
@@ -55,10 +59,12 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         if min(self.height, self.min_width, self.width_step) < 1 or self.max_width < self.min_width:
             raise ModelConfigError(f"Sizes must be positive and min_width ≤ max_width: {self}.")
+        if self.widening < 0:
+            raise ModelConfigError(f"widening is 0 or more pixels; {self.widening} isn't.")
 
     def scaled_width(self, width: int, height: int) -> int:
         """Width in pixels of an image of this size once scaled to `self.height`, before padding."""
-        return max(1, round(width * self.height / height))
+        return max(1, round(math.hypot(width * self.height / height, self.widening)))
 
     def canonical_width(self, scaled_width: int) -> int:
         """Smallest canonical width that holds a scaled width, both in pixels.
@@ -128,7 +134,7 @@ def _by_pillow(data: bytes) -> GreyImage:
 
 
 def line_image(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
-    """Scales to `config.height` with the aspect kept and pads on the right to the canonical width.
+    """Scales to the size that `config` gives it and pads on the right to the canonical width.
 
     Args:
         grey: uint8 [H, W], any size from 1×1.

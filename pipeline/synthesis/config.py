@@ -50,6 +50,8 @@ class Chances:
     """Letters much taller or wider than drawn."""
     perspective: float = 0.35
     """Seen from the side, from above or below."""
+    oblique: float = 0.15
+    """Passed by: narrow, with lines that climb or fall and upright strokes that stay upright."""
     curve: float = 0.18
     """On an arc."""
     elastic: float = 0.18
@@ -119,6 +121,8 @@ _LIMITS: Mapping[str, Range] = {
     "aspect": (0, 1),
     "stretch": (0, 1),
     "perspective": (0, 0.9),
+    "narrowing": (0, 2),
+    "climb": (0, 1),
     "curve": (0, 1),
     "margin": (-0.1, 1),
     "background": (0, 255),
@@ -140,7 +144,7 @@ class Strengths:
     """How much of it, where an effect comes. Pixels are those of a picture 32 pixels high."""
 
     rotation: float = 15.0
-    """Usual limit in degrees either way; 15 % go to 1.9 times that. Long words turn less."""
+    """Usual limit in degrees either way; 10 % go to 1.9 times that, 5 % to 2.8 times. Long words turn less."""
     shear: float = 0.45
     """Largest run over rise."""
     aspect: float = 0.40
@@ -149,6 +153,10 @@ class Strengths:
     """The same for what `stretch` does besides."""
     perspective: float = 0.35
     """Largest difference of the two ends' heights, as a share."""
+    narrowing: float = 1.0
+    """An oblique word's width shrinks by up to e to this power."""
+    climb: float = 0.6
+    """Largest rise of an oblique word's lines over their run. Long words climb less."""
     curve: float = 0.30
     """Largest rise of an arc as a share of half the word's width."""
     margin: Range = (-0.03, 0.29)

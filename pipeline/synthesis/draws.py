@@ -47,6 +47,7 @@ _PLACES = {
     "jpeg_twice": 2,
     "quality": 1,
     "colour": 4,
+    "oblique": 4,
 }
 
 

@@ -36,6 +36,7 @@ EFFECTS = (
     "gamma",
     "jpeg_twice",
     "light_on_dark",
+    "oblique",
 )
 """Bit i of the column `effects` is effect i; new ones go to the end, so that old shards stay readable."""
 

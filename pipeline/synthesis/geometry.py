@@ -19,6 +19,8 @@ from pipeline.synthesis.layout import Canvas, Page
 
 Floats = npt.NDArray[np.float32]
 _MIN_WIDTH = 12
+_LEAST_ADVANCE = 0.16
+"""Width of a character, as a share of the text's height, below which nobody could read an oblique word."""
 _ROOM_FOR_WAVES = 1.3
 """Standard deviations of the waves that don't reach over the picture's edge."""
 _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
@@ -26,6 +28,7 @@ _ENDS = ((0, 3), (1, 2), (0, 1), (3, 2))
 """The two corners of each side: left, right, top, bottom."""
 _ROTATION, _SHEAR, _ASPECT, _STRETCH = (START[n] for n in ("rotation", "shear", "aspect", "stretch"))
 _PERSPECTIVE, _CURVE, _MARGINS, _ELASTIC = (START[n] for n in ("perspective", "curve", "margins", "elastic"))
+_OBLIQUE = START["oblique"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ class Lens:
         spread = ((u[_ROTATION + 1] + u[_ROTATION + 2] + u[_ROTATION + 3]) * (2 / 3) - 1) * math.radians(
             strengths.rotation
         )
-        angle = spread * (1.0 if u[_ROTATION + 4] < 0.85 else 1.9) * min(1.0, 5 * height / width)
+        rare = u[_ROTATION + 4]
+        far = 1.0 if rare < 0.85 else 1.9 if rare < 0.95 else 2.8
+        angle = spread * far * min(1.0, 5 * height / width)
         if u[_ROTATION] < chances.rotation:
             effects |= BIT["rotation"]
         else:
@@ -81,6 +86,14 @@ class Lens:
         if u[_STRETCH] < chances.stretch:
             aspect += (2 * u[_STRETCH + 1] - 1) * strengths.stretch
             effects |= BIT["stretch"]
+        climb = 0.0
+        if u[_OBLIQUE] < chances.oblique:
+            narrowest = math.log(_LEAST_ADVANCE * len(page.label) * height / width)
+            aspect = max(aspect - u[_OBLIQUE + 1] * strengths.narrowing, min(aspect, narrowest))
+            climb = (2 * u[_OBLIQUE + 2] - 1) * strengths.climb
+            climb *= min(1.0, 3 * height / (width * math.exp(aspect)))
+            angle *= 0.5
+            effects |= BIT["oblique"]
         aspect = math.exp(aspect)
         near, tilt = 0.12 * (u[_PERSPECTIVE + 1] - 0.5) * min(1.0, strengths.perspective / 0.35), 0.0
         if u[_PERSPECTIVE] < chances.perspective:
@@ -94,6 +107,7 @@ class Lens:
         for x, y in _CORNERS:
             down = half_height * y * (1 + near * x * 0.5)
             across = half_width * x * (1 + tilt * y * 0.5) - lean * down
+            down += climb * across
             corners.append((across * cosine - down * sine, across * sine + down * cosine))
         bend = 0.0
         if u[_CURVE] < chances.curve and len(page.label) > 2:

