@@ -12,8 +12,8 @@ import tyro
 from jobs.cli import Progress, parse_flags, table
 from jobs.runtime import ExitCode, run_job
 from pipeline.storage import join
-from pipeline.synthesis.asset_builder import DEFAULT_URI, EXCLUSIONS, AssetsConfig, build_assets
-from pipeline.synthesis.assets import Assets
+from pipeline.synthesis.asset_builder import EXCLUSIONS, AssetsConfig, build_assets
+from pipeline.synthesis.assets import DEFAULT_URI, Assets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,7 +34,7 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
         )
         for name in config.held_out
     ]
-    rejected = any(done.undecodable[label] or found.rejected for label, found in done.audits.items())
+    rejected = any(done.left_out[label] or found.rejected for label, found in done.audits.items())
     facts = [
         ("run", f"{config.name}{' (was finished before)' if done.resumed else ''}"),
         ("rejects", join(config.run_uri, "audit", "**", "*.parquet") if rejected else "none"),
@@ -58,7 +58,13 @@ def foretell(rehearsal: Rehearsal) -> str:
     config, pace, start = rehearsal.plan.config, rehearsal.pace, rehearsal.plan.start
     sets = config.training_sets
     learnt = [
-        (s.label, a.read, a.kept, f"{float(s.share):.1%}", rehearsal.times[s.label], *_shape(a))
+        (
+            s.label,
+            *(_unless_endless(a, value) for value in (a.read, a.kept)),
+            f"{float(s.share):.1%}",
+            _unless_endless(a, rehearsal.times[s.label]),
+            *_shape(a),
+        )
         for s in sets
         for a in (rehearsal.audits[s.label],)
     ]
@@ -132,14 +138,24 @@ def _listed(facts: Sequence[tuple[str, str]]) -> str:
 
 def _learnt(done: FitResult, data: TrainingSet) -> tuple[object, ...]:
     """A row of the table: what became of a set to learn from."""
-    found, undecodable = done.audits[data.label], done.undecodable[data.label]
-    rejects = dict(found.rejected) | ({"undecodable": undecodable} if undecodable else {})
+    found, left_out = done.audits[data.label], Counter(done.left_out[data.label])
+    if found.endless:
+        # What its sample held came again in training.
+        kept = round(done.images_seen * data.share)
+        read, rejects = kept + left_out.total(), left_out
+    else:
+        read, kept, rejects = found.read, found.kept - left_out.total(), Counter(found.rejected) + left_out
     return (
         data.label,
-        found.read,
-        found.kept - undecodable,
+        read,
+        kept,
         f"{float(data.share):.1%}",
-        float(done.images_seen * data.share / found.kept),
+        _unless_endless(found, float(done.images_seen * data.share / found.kept)),
         f"{found.padding_share:.1%}",
         ", ".join(f"{cell(count)} {reason}" for reason, count in rejects.items()) or "none",
     )
+
+
+def _unless_endless(found: Audit, value: object) -> object:
+    """None of a stream, of which the audit knows a sample alone."""
+    return None if found.endless else value

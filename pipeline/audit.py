@@ -1,9 +1,14 @@
-"""Reading every label once before training spends anything: read == kept + rejected, each with its reason."""
+"""Reading every label once before training spends anything: read == kept + rejected, each with its reason.
+
+Of a stream, which has no end, a sample is read: the first words of its first shards.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +22,22 @@ from pipeline.manifest import Manifest, ShardInfo
 from pipeline.schema import REJECT_SCHEMA
 from pipeline.shards import read_shard
 from pipeline.storage import exists, join, parquet_bytes, read_bytes, write_atomic
+from pipeline.synthesis.stream import Stream
 
 REPORT = "audit.json"
 REJECTS = "rejects.parquet"
-UNDECODABLE = "undecodable.parquet"
+LEFT_OUT = "left-out.parquet"
+_COLUMNS = ("id", "source", "text", "width", "height")
+_SHARDS, _ROWS = 4, 1_024
+"""Of a stream, that are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What a data set holds for a recogniser."""
+    """What a data set holds for a recogniser, or a sample of a stream."""
 
+    endless: bool = False
+    """A stream's."""
     read: int
     kept_per_shard: tuple[int, ...]
     rejected: Mapping[str, int]
@@ -46,8 +57,13 @@ class Audit:
 
     @property
     def kept(self) -> int:
-        """Rows that training will see in every epoch."""
+        """Rows that training will see in every epoch; of a stream, those of the sample."""
         return sum(self.kept_per_shard)
+
+    @property
+    def shard_rows(self) -> tuple[int, ...] | None:
+        """Usable rows of each shard, as an order is planned with them; None of a stream."""
+        return None if self.endless else self.kept_per_shard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +83,7 @@ class _ShardAudit:
     outside: Counter[str]
 
 
-def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str | None) -> Audit:
+def audit(data_uri: str, data: Manifest | Stream, rules: LabelRules, report_uri: str | None) -> Audit:
     """Checks every label of a data set on Ray and writes what was found below `report_uri`.
 
     `rejects.parquet` there names each rejected row. A report of an earlier start of the same run is taken up:
@@ -76,17 +92,22 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str 
     Raises:
         DataError: Not one row can be learnt from.
         StorageError: A shard can't be read, or doesn't match its checksum.
+        ConfigError: A stream's pictures leave nothing readable.
     """
     found = read_audit(report_uri) if report_uri else None
     if found is not None:
         return found
-    results = dict(fan_out(_audit_shard, manifest.shards, data_uri, rules))
-    shards = [results[i] for i in range(len(manifest.shards))]
+    if isinstance(data, Stream):
+        results = dict(fan_out(_audit_made, range(_SHARDS), data, rules))
+    else:
+        results = dict(fan_out(_audit_shard, data.shards, data_uri, rules))
+    shards = [results[i] for i in range(len(results))]
     rejects = pa.concat_tables([shard.rejects for shard in shards] or [REJECT_SCHEMA.empty_table()])
     kept, padded = sum(shard.kept for shard in shards), sum(shard.padded for shard in shards)
     classes = sum((shard.classes for shard in shards), np.zeros(rules.charset.num_classes, np.int64))
     result = Audit(
-        read=manifest.rows,
+        endless=isinstance(data, Stream),
+        read=_SHARDS * _ROWS if isinstance(data, Stream) else data.rows,
         kept_per_shard=tuple(shard.kept for shard in shards),
         rejected=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),
         padding_share=round(1 - sum(s.columns for s in shards) / padded, 4) if padded else 0.0,
@@ -114,8 +135,10 @@ def audit(data_uri: str, manifest: Manifest, rules: LabelRules, report_uri: str 
     return result
 
 
-def write_undecodable(report_uri: str, rejects: Mapping[str, tuple[str, str]], prefix: str = "") -> int:
-    """Writes the images of a data set that training couldn't decode beside the audit's rejects.
+def write_left_out(
+    report_uri: str, rejects: Mapping[str, tuple[str, str]], prefix: str = ""
+) -> dict[str, int]:
+    """Writes the rows of a data set that training had to leave out beside the audit's rejects.
 
     Args:
         report_uri: Where the audit was written.
@@ -123,7 +146,7 @@ def write_undecodable(report_uri: str, rejects: Mapping[str, tuple[str, str]], p
         prefix: What the set's ids begin with there, and not in its shards.
 
     Returns:
-        How many there are.
+        How many there are, by reason.
     """
     rows = [
         {"id": key.removeprefix(prefix), "source": "", "text": None, "reason": reason, "detail": detail}
@@ -132,8 +155,8 @@ def write_undecodable(report_uri: str, rejects: Mapping[str, tuple[str, str]], p
     ]
     if rows:
         table = pa.Table.from_pylist(rows, schema=REJECT_SCHEMA)
-        write_atomic(join(report_uri, UNDECODABLE), parquet_bytes(table))
-    return len(rows)
+        write_atomic(join(report_uri, LEFT_OUT), parquet_bytes(table))
+    return dict(sorted(Counter(str(row["reason"]) for row in rows).items()))
 
 
 def read_audit(report_uri: str) -> Audit | None:
@@ -148,12 +171,19 @@ def read_audit(report_uri: str) -> Audit | None:
 
 
 def _audit_shard(shard: ShardInfo, data_uri: str, rules: LabelRules) -> _ShardAudit:
-    table = read_shard(data_uri, shard, columns=["id", "source", "text", "width", "height"])
+    return _look(read_shard(data_uri, shard, columns=_COLUMNS).to_pylist(), rules)
+
+
+def _audit_made(number: int, stream: Stream, rules: LabelRules) -> _ShardAudit:
+    return _look(islice(stream.shard(number), _ROWS), rules)
+
+
+def _look(rows: Iterable[Mapping[str, Any]], rules: LabelRules) -> _ShardAudit:
     rejects: list[dict[str, str | None]] = []
     targets: list[list[int]] = []
     outside: Counter[str] = Counter()
     columns = padded = longest = tight = 0
-    for row in table.to_pylist():
+    for row in rows:
         text = row["text"] or ""
         try:
             target, canonical = rules.check(text, row["width"], row["height"])

@@ -10,7 +10,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from pipeline.audit import Audit, audit, write_undecodable
+from pipeline.audit import Audit, audit, write_left_out
 from pipeline.board import Facts, open_board
 from pipeline.dataset import UnevenSplit, training_feed
 from pipeline.errors import DivergedError
@@ -53,8 +53,9 @@ class FitResult:
     """By label of the set to learn from."""
     ended: End
     """What the run came to."""
-    undecodable: Mapping[str, int]
-    """By label, the images that the audit, which reads labels, let pass and that can't be decoded."""
+    left_out: Mapping[str, Mapping[str, int]]
+    """By label and reason, rows that training met and that no audit had rejected: images that can't be
+    decoded, and a stream's words that can't be learnt."""
     resumed: bool
     """The run was finished before, and nothing was trained now."""
 
@@ -89,7 +90,7 @@ def fit(
     if done is None or not resumed:
         mend_snapshot(config.run_uri, config.score)
         since = counts_since(done, config.patience)
-        windows = plan.windows({label: found.kept_per_shard for label, found in checked.items()})
+        windows = plan.windows(checked)
         worker = _worker(plan, checked, windows, since, provenance)
         try:
             result = _train(plan, windows, worker, tracker, show)
@@ -124,8 +125,8 @@ def fit(
         images_seen=done.images_seen,
         images_per_s=done.images_per_s,
         audits=checked,
-        undecodable={
-            s.label: write_undecodable(plan.audit_uri(s), rejects, s.prefix) for s in config.training_sets
+        left_out={
+            s.label: write_left_out(plan.audit_uri(s), rejects, s.prefix) for s in config.training_sets
         },
         resumed=resumed,
     )
@@ -145,10 +146,11 @@ def _worker(
         epoch_images={
             f"train/epochs{'/' if s.name else ''}{s.name}": float(checked[s.label].kept / s.share)
             for s in config.training_sets
+            if not checked[s.label].endless
         },
         optimizer=config.optimizer,
         precision=config.precision,
-        total_images=sum(rows_seen(windows, [found.kept_per_shard for found in checked.values()])),
+        total_images=sum(rows_seen(windows, [found.shard_rows for found in checked.values()])),
         total_seconds=math.inf if config.minutes is None else 60.0 * config.minutes,
         patience=math.inf if config.patience is None else config.patience,
         score=config.score,

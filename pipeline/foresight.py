@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pipeline.manifest import Manifest
 from pipeline.rehearsal import Rehearsal
+from pipeline.synthesis.stream import Stream
 
 REJECTED, TIGHT, OFTEN, FEW_STEPS, SELDOM = 0.05, 0.01, 100, 20, 100
 """Shares of rows, repetitions of a set, steps of warm-up and occurrences of a character that are worth a
@@ -52,9 +53,9 @@ def foresee(rehearsal: Rehearsal) -> Iterator[str]:
 def _of_sets(rehearsal: Rehearsal) -> Iterator[str]:
     for label, found in rehearsal.audits.items():
         times, rejected = rehearsal.times[label], found.read - found.kept
-        if times < 1:
+        if times < 1 and not found.endless:
             yield f"{label} is seen in part: {times:.1%} of its rows."
-        if times > OFTEN:
+        if times > OFTEN and not found.endless:
             yield f"Each row of {label} comes {times:,.0f} times: it may be learnt by heart."
         if rejected > REJECTED * found.read:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.rejected.items())
@@ -91,7 +92,7 @@ def _of_held_out(rehearsal: Rehearsal) -> Iterator[str]:
         yield f"Whether they share words, fonts or images can't be told of {', of '.join(unsure)}."
 
 
-def _apart(one: Manifest, other: Manifest) -> bool | None:
+def _apart(one: Manifest | Stream, other: Manifest) -> bool | None:
     """Whether two data sets have words and fonts of their own; None where nothing tells."""
     assets, splits = ([m.config.get(key) for m in (one, other)] for key in ("assets", "split"))
     if None in (*assets, *splits) or assets[0] != assets[1]:

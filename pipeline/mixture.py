@@ -2,7 +2,8 @@
 they come.
 
 Every window holds each set's share, but for the row that doesn't come out even, which later windows make up
-for. Each set is read in epochs of its own: a small one comes again and again, a large one is seen in part.
+for. Each set is read in epochs of its own: a small one comes again and again, a large one is seen in part. A
+stream, which makes its rows, gives each window rows that no other has.
 """
 
 import re
@@ -75,7 +76,7 @@ def training_sets(data: Sequence[str]) -> tuple[TrainingSet, ...]:
 
 
 def plan_mixture(
-    shard_rows: Sequence[Sequence[int]],
+    shard_rows: Sequence[Sequence[int] | None],
     shares: Sequence[Fraction],
     *,
     images: int,
@@ -84,54 +85,71 @@ def plan_mixture(
 ) -> list[Window]:
     """Windows that hold at least `images` rows of several data sets; of one alone, as `plan_windows`.
 
-    The windows of a mixture have `window_rows` rows each. After any number of them, each set has given its
-    share of all rows to within one row.
+    The windows of a mixture, and of a stream, have `window_rows` rows each. After any number of them, each
+    set has given its share of all rows to within one row.
 
     Args:
-        shard_rows: Usable rows of each set's shards; each set has some.
+        shard_rows: Usable rows of each set's shards, and each set has some; None of a stream.
         shares: Of each set; 1 together. Each gives a window a row at least.
         images: Rows that the run wants to see.
-        window_rows: Rows of a window; of a single data set, see `plan_windows`.
+        window_rows: Rows of a window; of a single data set's, see `plan_windows`.
         seed: Names the order.
 
     Raises:
         ValueError: There is nothing to read in one of them, or a share is too small for a window.
     """
-    if len(shard_rows) == 1:
+    if len(shard_rows) == 1 and shard_rows[0] is not None:
         return plan_windows(shard_rows[0], images=images, window_rows=window_rows, seed=seed)
     if sum(shares) != 1 or min(shares) * window_rows < 1:
         raise ValueError(
             f"Shares {shares} aren't 1 together, or too small for windows of {window_rows} rows."
         )
-    streams = [_Stream(rows, source, seed) for source, rows in enumerate(shard_rows)]
+    takers = [
+        _Maker(source) if rows is None else _Reader(rows, source, seed)
+        for source, rows in enumerate(shard_rows)
+    ]
     bounds = [sum(shares[:source], Fraction(0)) for source in range(len(shares) + 1)]
     given = [0] * len(shares)
     windows: list[Window] = []
     for index in range(-(-images // window_rows)):
         through = [int(bound * window_rows * (index + 1)) for bound in bounds]
         owed = [end - start for start, end in pairwise(through)]
-        parts = [part for s, stream in enumerate(streams) for part in stream.take(owed[s] - given[s])]
+        parts = [part for s, taker in enumerate(takers) for part in taker.take(owed[s] - given[s])]
         windows.append(Window(index=index, parts=tuple(parts)))
         given = owed
     return windows
 
 
-def rows_seen(windows: Sequence[Window], shard_rows: Sequence[Sequence[int]]) -> list[int]:
+def rows_seen(windows: Sequence[Window], shard_rows: Sequence[Sequence[int] | None]) -> list[int]:
     """Rows that windows hold of each data set.
 
     Args:
         windows: Of a run.
-        shard_rows: Usable rows of each set's shards.
+        shard_rows: As `plan_mixture` had them.
     """
     seen = [0] * len(shard_rows)
     for window in windows:
         for part in window.parts:
-            stop = shard_rows[part.source][part.shard] if part.stop is None else part.stop
+            stop = part.stop
+            if stop is None:  # a whole shard, which is never a stream's
+                stop = (shard_rows[part.source] or ())[part.shard]
             seen[part.source] += stop - part.start
     return seen
 
 
-class _Stream:
+class _Maker:
+    """A stream's rows: the first ones of a new shard, each time some are asked for."""
+
+    def __init__(self, source: int) -> None:
+        self._source, self._made = source, 0
+
+    def take(self, count: int) -> Iterator[Part]:
+        """The next `count` rows."""
+        yield Part(source=self._source, shard=self._made, epoch=0, stop=count)
+        self._made += 1
+
+
+class _Reader:
     """A data set's rows without end: epoch after epoch, its shards in an order of the epoch's own."""
 
     def __init__(self, shard_rows: Sequence[int], source: int, seed: int) -> None:

@@ -48,10 +48,11 @@ class DataInput:
     name: str
     uri: str
     fingerprint: str
-    """From its manifest."""
+    """That names its content."""
     context: str
     """What for: training, validation."""
-    rows: int
+    rows: int | None
+    """None of a stream, which has no end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +199,7 @@ class MlflowRun:
                     digest=data.fingerprint[:MAX_DIGEST_LENGTH],
                     source_type="s3" if data.uri.startswith("s3://") else "local",
                     source=json.dumps({"uri": data.uri}),
-                    profile=json.dumps({"num_rows": data.rows}),
+                    profile=json.dumps({} if data.rows is None else {"num_rows": data.rows}),
                 ),
                 tags=[InputTag("mlflow.data.context", data.context)],
             )

@@ -20,7 +20,7 @@ class Part:
     source: int = 0
     """Place of the shard's data set among those that the run learns from."""
     shard: int
-    """Number in the data set's manifest."""
+    """Number in the data set's manifest, or of a stream's shard."""
     epoch: int
     """How often all of the data set came before."""
     start: int = 0

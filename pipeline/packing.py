@@ -12,10 +12,12 @@ from crnn.batching import plan_packs
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import decode_image, line_image
 from crnn.training import Batch
+from pipeline.errors import DataError
 from pipeline.labels import LabelRejectedError, LabelRules
-from pipeline.manifest import Manifest
-from pipeline.order import Window, generator
+from pipeline.manifest import Manifest, ShardInfo
+from pipeline.order import Part, Window, generator
 from pipeline.shards import read_shard
+from pipeline.synthesis.stream import Stream
 
 COLUMNS = ["id", "image", "text", "width", "height"]
 _REJECT = pa.struct([("id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
@@ -38,12 +40,16 @@ PACK_SCHEMA = pa.schema(
 """One row a pack; `images` is uint8 [count, 1, height, width]."""
 
 
+_PATIENCE = 50
+"""Rows of a stream for one that can be learnt from, on average, after which it is taken to have none."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A data set that is read."""
+    """A data set that is read, or a stream."""
 
     uri: str
-    manifest: Manifest
+    content: Manifest | Stream
     prefix: str = ""
     """What its rows' ids begin with, so that those of several data sets differ."""
 
@@ -66,7 +72,8 @@ class Packer:
     """Reads windows of data sets and cuts them into packs.
 
     The packs of a window, their number and order, depend on (data sets, rules, seed, window) alone. Images
-    that turn out to be undecodable leave their pack, which keeps its place, and are listed in it.
+    that turn out to be undecodable leave their pack, which keeps its place, and are listed in it; rows of a
+    stream that can't be learnt from are listed in the first pack of their window.
     """
 
     sources: tuple[Source, ...]
@@ -77,9 +84,16 @@ class Packer:
     seed: int
 
     @property
-    def rows(self) -> int:
-        """Of all data sets, usable or not."""
-        return sum(source.manifest.rows for source in self.sources)
+    def manifest(self) -> Manifest:
+        """Of the first data set.
+
+        Raises:
+            TypeError: It is a stream.
+        """
+        found = self.sources[0].content
+        if isinstance(found, Stream):
+            raise TypeError(f"{found.uri} has no end, and so no manifest.")
+        return found
 
     def packs(self, window: Window, skip: Callable[[int], bool] = lambda _: False) -> Iterator[pa.Table]:
         """The packs of a window, one single-row table of PACK_SCHEMA each.
@@ -88,29 +102,56 @@ class Packer:
             window: What to read.
             skip: Says by their number which packs aren't wanted; they are not decoded.
         """
-        samples = self._samples(window)
+        samples, rejects = self._samples(window)
         random = generator(self.seed, window.epoch, window.index)
         order = random.permutation(len(samples))
         plan = plan_packs([samples[i].canonical for i in order], self.pack_columns)
         for pack, planned in enumerate(random.permutation(len(plan))):
             if not skip(pack):
                 place = {"window": window.index, "pack": pack, "packs_in_window": len(plan)}
-                yield self._pack(place, [samples[order[i]] for i in plan[planned]])
+                yield self._pack(place, [samples[order[i]] for i in plan[planned]], [] if pack else rejects)
 
-    def _samples(self, window: Window) -> list[_Sample]:
+    def _samples(self, window: Window) -> tuple[list[_Sample], list[dict[str, str]]]:
+        """Its usable rows, and those rejected which no audit has seen."""
         # A small data set comes several times in a window of a mixture: its shards are read once.
         shards: dict[tuple[int, int], list[_Sample]] = {}
         samples: list[_Sample] = []
+        rejects: list[dict[str, str]] = []
         for part in window.parts:
-            place = part.source, part.shard
+            place, source = (part.source, part.shard), self.sources[part.source]
             if place not in shards:
-                shards[place] = self._usable(self.sources[part.source], part.shard)
+                if isinstance(source.content, Stream):
+                    shards[place], rejected = self._made(source.prefix, source.content, part)
+                    rejects += rejected
+                else:
+                    shards[place] = self._usable(source, source.content.shards[part.shard])
             usable = shards[place]
             samples += [usable[i] for i in part.rows(len(usable), self.seed)]
-        return samples
+        return samples, rejects
 
-    def _usable(self, source: Source, shard: int) -> list[_Sample]:
-        table = read_shard(source.uri, source.manifest.shards[shard], columns=COLUMNS)
+    def _made(self, prefix: str, stream: Stream, part: Part) -> tuple[list[_Sample], list[dict[str, str]]]:
+        """As many usable rows of a stream's shard as the part has, and the rejected ones among them."""
+        usable: list[_Sample] = []
+        rejects: list[dict[str, str]] = []
+        for row in stream.shard(part.shard):
+            if len(usable) == part.stop:
+                break
+            id_, image, text, width, height = (row[name] for name in COLUMNS)
+            try:
+                target, canonical = self.rules.check(text, width, height)
+            except LabelRejectedError as error:
+                rejects.append({"id": prefix + id_, "reason": error.reason, "detail": error.detail})
+                if len(rejects) > _PATIENCE * (len(usable) + 20):
+                    raise DataError(
+                        f"{stream.uri}: {len(usable):,} words can be learnt of {len(usable) + len(rejects):,}; "
+                        f"of the last one {error.detail}. Do charset and network fit the stream?"
+                    ) from None
+                continue
+            usable.append(_Sample(prefix + id_, image, text, width, height, target, canonical))
+        return usable, rejects
+
+    def _usable(self, source: Source, shard: ShardInfo) -> list[_Sample]:
+        table = read_shard(source.uri, shard, columns=COLUMNS)
         usable: list[_Sample] = []
         columns = (table.column(name).to_pylist() for name in COLUMNS)
         for id_, image, text, width, height in zip(*columns, strict=True):
@@ -121,11 +162,11 @@ class Packer:
             usable.append(_Sample(source.prefix + id_, image, text, width, height, target, canonical))
         return usable
 
-    def _pack(self, place: dict[str, int], samples: list[_Sample]) -> pa.Table:
+    def _pack(self, place: dict[str, int], samples: list[_Sample], rejects: list[dict[str, str]]) -> pa.Table:
         width = samples[0].canonical
         kept: list[_Sample] = []
         lines: list[np.ndarray] = []
-        rejects: list[dict[str, str]] = []
+        rejects = [*rejects]
         for sample in samples:
             try:
                 line = line_image(decode_image(sample.image), self.rules.preprocess)

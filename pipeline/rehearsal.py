@@ -25,7 +25,7 @@ class Rehearsal:
     images: int
     """That the run sees, whole windows."""
     times: Mapping[str, float]
-    """How often it sees each set to learn from, by label."""
+    """How often it sees what was read of each set to learn from, by label."""
     windows: int
     before: int
     """Images that earlier starts of this run have seen."""
@@ -91,9 +91,8 @@ def rehearse(plan: Plan) -> Rehearsal:
     check_owner(config.run_uri, plan.identity)
     audits = {s.label: audit(s.uri, plan.data[s.label], rules, None) for s in config.training_sets}
     held_out = {n: audit(uri, plan.held_out[n], rules, None) for n, uri in config.held_out.items()}
-    kept = {label: found.kept_per_shard for label, found in audits.items()}
-    windows = plan.windows(kept)
-    seen = rows_seen(windows, list(kept.values()))
+    windows = plan.windows(audits)
+    seen = rows_seen(windows, [found.shard_rows for found in audits.values()])
     done = finished(config.run_uri)
     trial = Trial.of(plan, windows[0])
     width = sum(float(s.share) * audits[s.label].mean_width for s in config.training_sets)
@@ -102,7 +101,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         audits=audits,
         held_out=held_out,
         images=sum(seen),
-        times={label: rows / audits[label].kept for label, rows in zip(kept, seen, strict=True)},
+        times={label: rows / audits[label].kept for label, rows in zip(audits, seen, strict=True)},
         windows=len(windows),
         before=images_seen(config.run_uri),
         over=done is not None and done.reaches(config.images, config.minutes, config.patience),

@@ -6,7 +6,7 @@
     pictures/<set>/       held-out words as the model reads them at this step              (rank 0)
     hardest.json, .png    words that were hardest to learn since the checkpoint before        (rank 0)
     position-<rank>.json  which packs this rank consumed, and all did before its start     (each rank)
-    rejects-<rank>.json   images that it couldn't decode, likewise                         (each rank)
+    rejects-<rank>.json   rows that it had to leave out, likewise                          (each rank)
 
 Ray merges the ranks' files into one directory. The history belongs to the checkpoint, so that points of work
 that was lost with a crash are lost with it, and the curves show one timeline.
@@ -44,7 +44,7 @@ class Progress:
     """Spent on training, over all starts; looks at held-out words and checkpoints not counted."""
     position: Position = field(default_factory=Position)
     rejects: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Reason and detail by the id of each image that the shards promised and that can't be decoded."""
+    """Reason and detail, by id, of each row that training had to leave out."""
     history: list[MetricPoint] = field(default_factory=list)
 
 
@@ -114,7 +114,7 @@ def read_position(directory: Path) -> Position:
 
 
 def read_rejects(directory: Path) -> dict[str, tuple[str, str]]:
-    """What all ranks of a checkpoint couldn't decode: reason and detail by id."""
+    """What all ranks of a checkpoint had to leave out: reason and detail by id."""
     merged: dict[str, tuple[str, str]] = {}
     for path in sorted(directory.glob("rejects-*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))

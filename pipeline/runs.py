@@ -184,7 +184,7 @@ class CheckpointFiles:
             return read_history(Path(name))
 
     def rejects(self) -> dict[str, tuple[str, str]]:
-        """Reason and detail, by id, of the images that training couldn't decode."""
+        """Reason and detail, by id, of the rows that training had to leave out."""
         with TemporaryDirectory() as name:
             files = self._filesystem.get_file_info(FileSelector(self._path))
             for file in (PurePosixPath(f.path).name for f in files):

@@ -24,7 +24,8 @@ class TrainConfig:
     """Name of the run, of its folder and of its entry in MLflow."""
     data: tuple[str, ...]
     """URI of the data set to learn from, a folder with a manifest.json; or several as name:weight=URI, each
-    with its share of every window: a small set comes again and again, a large one is seen in part."""
+    with its share of every window: a small set comes again and again, a large one is seen in part.
+    synth://scene?assets=URI&seed=7 is made while the run goes on, each word once (or document, or easy)."""
     validation: tuple[str, ...]
     """Data sets to look at while training, as name=URI; the first decides which checkpoint is the best."""
     output: str = "out/runs"

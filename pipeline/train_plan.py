@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from pipeline.audit import Audit
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.mixture import TrainingSet, plan_mixture
@@ -12,6 +13,7 @@ from pipeline.packing import Packer, Source
 from pipeline.runs import claim
 from pipeline.start import Start, find_start
 from pipeline.storage import absolute, join
+from pipeline.synthesis.stream import Stream, is_stream
 from pipeline.tracking import DataInput
 from pipeline.train_config import TrainConfig
 
@@ -22,7 +24,7 @@ class Plan:
 
     config: TrainConfig
     """With URIs that mean the same in every process."""
-    data: Mapping[str, Manifest]
+    data: Mapping[str, Manifest | Stream]
     """By label of the set to learn from, in their order."""
     held_out: Mapping[str, Manifest]
     """By name of the validation set."""
@@ -33,7 +35,8 @@ class Plan:
     def inputs(self) -> list[DataInput]:
         """The data sets, as the run in MLflow names them."""
         sets = [(s.label, s.uri, "training", self.data[s.label]) for s in self.config.training_sets]
-        sets += [(n, u, "validation", self.held_out[n]) for n, u in self.config.held_out.items()]
+        for name, uri in self.config.held_out.items():
+            sets.append((name, uri, "validation", self.held_out[name]))
         return [
             DataInput(name=name, uri=uri, fingerprint=m.fingerprint, context=context, rows=m.rows)
             for name, uri, context, m in sets
@@ -62,26 +65,26 @@ class Plan:
     def packer(self) -> Packer:
         """Of the data to learn from."""
         sets = self.config.training_sets
-        return self._packer(*(Source(uri=s.uri, manifest=self.data[s.label], prefix=s.prefix) for s in sets))
+        return self._packer(*(Source(uri=s.uri, content=self.data[s.label], prefix=s.prefix) for s in sets))
 
     @property
     def held_out_packers(self) -> dict[str, Packer]:
         """By name of the validation set."""
         return {
-            name: self._packer(Source(uri=uri, manifest=self.held_out[name]))
+            name: self._packer(Source(uri=uri, content=self.held_out[name]))
             for name, uri in self.config.held_out.items()
         }
 
-    def windows(self, kept: Mapping[str, tuple[int, ...]]) -> list[Window]:
+    def windows(self, audits: Mapping[str, Audit]) -> list[Window]:
         """The order of the data.
 
         Args:
-            kept: Usable rows of each shard, by label of the set.
+            audits: By label of the set.
         """
         config = self.config
         sets = config.training_sets
         return plan_mixture(
-            [kept[s.label] for s in sets],
+            [audits[s.label].shard_rows for s in sets],
             [s.share for s in sets],
             images=config.images,
             window_rows=config.window_rows,
@@ -101,26 +104,39 @@ def draw_up(config: TrainConfig) -> Plan:
     """The plan of a run; claims nothing, needs no Ray and starts nothing.
 
     Raises:
-        ConfigError: Two of the data sets are the same.
+        ConfigError: Two of the data sets are the same, or a stream can't be made.
         RegistryError, BundleError, ModelConfigError: The model to begin with isn't there or doesn't fit.
         DataError, StorageError: The data isn't there.
     """
-    config = replace(
-        config,
-        data=tuple(s.at(absolute(s.uri)) for s in config.training_sets),
-        validation=tuple(f"{name}={absolute(uri)}" for name, uri in config.held_out.items()),
-        output=absolute(config.output),
-    )
-    data: dict[str, Manifest] = {}
+    for name, uri in config.held_out.items():
+        if is_stream(uri):
+            raise ConfigError(
+                f"--validation {name}={uri}: held-out words are the same at every look. Make them with "
+                "jobs/synthesize.py --split validation."
+            )
+    data: dict[str, Manifest | Stream] = {}
     labels: dict[str, str] = {}
+    uris: list[str] = []
     for s in config.training_sets:
-        data[s.label] = Manifest.read(s.uri)
+        if is_stream(s.uri):
+            stream = Stream.open(s.uri, config.rules.charset)
+            data[s.label], uri = stream, stream.uri
+        else:
+            uri = absolute(s.uri)
+            data[s.label] = Manifest.read(uri)
+        uris.append(s.at(uri))
         same = labels.setdefault(data[s.label].fingerprint, s.label)
         if same != s.label:
             raise ConfigError(
                 f"--data: {same} and {s.label} are the same data (fingerprint "
                 f"{data[s.label].fingerprint}). Give it once, with both weights together."
             )
+    config = replace(
+        config,
+        data=tuple(uris),
+        validation=tuple(f"{name}={absolute(uri)}" for name, uri in config.held_out.items()),
+        output=absolute(config.output),
+    )
     return Plan(
         config=config,
         data=data,

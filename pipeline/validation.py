@@ -51,7 +51,7 @@ class HeldOut:
         height, cpu = packer.rules.preprocess.height, torch.device("cpu")
         packs = [
             Pack.from_table(table, height, cpu)
-            for shard in range(len(packer.sources[0].manifest.shards))
+            for shard in range(len(packer.manifest.shards))
             for table in packer.packs(
                 Window.whole(index=shard, epoch=0, shards=[shard]),
                 skip=lambda pack: pack % world_size != rank,
@@ -95,7 +95,7 @@ class HeldOut:
         return Finding(
             word_accuracy=total.word_accuracy,
             words=total.words,
-            rejected=self._packer.rows - total.words,
+            rejected=self._packer.manifest.rows - total.words,
             cer=total.cer,
             loss=loss / max(total.words, 1),
             sheet=word_sheet(words),

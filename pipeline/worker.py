@@ -159,7 +159,7 @@ class Worker:
             "train/images_per_s": rate,
             "train/data_wait_share": wait_s / (elapsed * self.world_size),
             "train/skipped_steps": self.progress.skipped_steps,
-            "train/undecodable_images": self._sums([len(self.progress.rejects)])[0],
+            "train/left_out_rows": self._sums([len(self.progress.rejects)])[0],
         }
         for rank, (seen, waited) in enumerate(of_ranks if self.world_size > 1 else ()):
             values[f"train/rank_{rank}/images_per_s"] = seen / elapsed

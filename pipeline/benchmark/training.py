@@ -62,7 +62,7 @@ def _feed(table: pa.Table, coding: str, setting: Setting) -> Iterator[Row]:
         manifest = Manifest(shards=(write_shard(folder, 0, table),))
         rules = LabelRules(charset=LATIN94, preprocess=PreprocessConfig(), network=NETWORKS["paper"])
         packer = Packer(
-            sources=(Source(uri=folder, manifest=manifest),), rules=rules, pack_columns=_COLUMNS, seed=7
+            sources=(Source(uri=folder, content=manifest),), rules=rules, pack_columns=_COLUMNS, seed=7
         )
         images = table.column("image").to_pylist()
         window = Window.whole(index=0, epoch=0, shards=[0])

@@ -19,7 +19,15 @@ from crnn.charset import LATIN94, Charset
 from crnn.errors import CharsetError
 from pipeline.errors import ConfigError
 from pipeline.storage import delete, exists, join, write_atomic
-from pipeline.synthesis.assets import CAP_HEIGHT, NAME, SCHEMA_VERSION, WORDS, Assets, fingerprint
+from pipeline.synthesis.assets import (
+    CAP_HEIGHT,
+    DEFAULT_URI,
+    NAME,
+    SCHEMA_VERSION,
+    WORDS,
+    Assets,
+    fingerprint,
+)
 from pipeline.synthesis.atlas import build_atlas
 from pipeline.synthesis.debian import WORD_PACKAGES, Package, PackageSet, fetch, font_packages
 from pipeline.synthesis.face_reader import Exclusion, RawFace, read_faces
@@ -30,8 +38,6 @@ from pipeline.synthesis.word_tables import word_tables, words_arrow
 log = logging.getLogger(__name__)
 
 EXCLUSIONS = "exclusions.tsv"
-DEFAULT_URI = "out/assets"
-"""Where jobs look for assets when nothing is said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

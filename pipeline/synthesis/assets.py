@@ -19,6 +19,8 @@ from pipeline.synthesis.node_cache import node_folder
 from pipeline.synthesis.split import Split
 
 NAME = "assets.json"
+DEFAULT_URI = "out/assets"
+"""Where jobs look for assets when nothing is said."""
 SCHEMA_VERSION = 1
 CAP_HEIGHT = 30
 """Height in pixels of a capital H in the atlas."""

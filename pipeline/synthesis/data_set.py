@@ -9,7 +9,6 @@ manifest.json           last
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 from pipeline.errors import ConfigError, DataError, ObjectNotFoundError
@@ -19,7 +18,7 @@ from pipeline.shards import write_shard
 from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes, write_atomic
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import SynthesisConfig
-from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.generator import generator
 from pipeline.synthesis.split import Split
 from pipeline.synthesis.tally import Tally
 
@@ -118,18 +117,12 @@ def synthesize(plan: DataSetPlan, made: Mapping[int, Made], on_shard: Callable[[
 
 def make_shard(shard: int, plan: DataSetPlan) -> Made:
     """Makes one shard, and says so in storage; what runs on Ray."""
-    table = _generator(plan.config, plan.assets, plan.split, plan.seed).shard(shard, plan.rows_of(shard))
+    table = generator(plan.config, plan.assets, plan.split, plan.seed).shard(shard, plan.rows_of(shard))
     info, tally = write_shard(plan.output, shard, table), Tally.of(table)
     record = {"shard": asdict(info), "tally": tally.to_dict()}
     text = json.dumps(record, ensure_ascii=False, sort_keys=True)
     write_atomic(join(plan.output, DONE, f"{shard:06d}.json"), text.encode())
     return Made(info, tally)
-
-
-@lru_cache(maxsize=1)
-def _generator(config: SynthesisConfig, assets: str, split: Split, seed: int) -> Generator:
-    """One a process: the next shard of the same data set starts at once."""
-    return Generator(config, Assets.open(assets), split, seed)
 
 
 def _spec(plan: DataSetPlan) -> dict[str, Any]:

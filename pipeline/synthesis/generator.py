@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -51,6 +52,7 @@ class Generator:
         if not 0 <= seed < 2**63:
             raise ConfigError(f"A seed is a whole number from 0 to 2^63 - 1; {seed} isn't.")
         self._split, self._seed, self._coding = split, seed, config.coding
+        self.assets_fingerprint = assets.fingerprint
         self._words = Words(assets, config.words, split)
         self.renderer = Renderer(config, assets, split)
 
@@ -64,12 +66,16 @@ class Generator:
         Raises:
             ConfigError: Hardly any draw gives a readable picture.
         """
-        made = (self._row(shard, sample) for sample in self.samples(shard, rows))
+        made = self.rows(shard, rows)
         parts = [pa.Table.from_pylist(list(islice(made, _TABLE))) for _ in range(0, rows, _TABLE)]
         return pa.concat_tables(parts or [pa.table({})])
 
-    def samples(self, shard: int, rows: int) -> Iterator[Sample]:
-        """The rows of a shard as pictures not yet compressed; arguments and errors as in `shard`."""
+    def rows(self, shard: int, rows: int | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of a shard one by one; arguments and errors as in `shard`, without end for None."""
+        return (self._row(shard, sample) for sample in self.samples(shard, rows))
+
+    def samples(self, shard: int, rows: int | None) -> Iterator[Sample]:
+        """The rows of a shard as pictures not yet compressed; arguments and errors as in `rows`."""
         found = 0
         for draw, (text, beside, u) in enumerate(self._draws(shard)):
             if found == rows:
@@ -129,3 +135,17 @@ class Generator:
             "quality": picture.quality,
             "draw": sample.draw,
         }
+
+
+@lru_cache(maxsize=4)
+def generator(config: SynthesisConfig, assets: str, split: Split, seed: int) -> Generator:
+    """The process's own: the next shard of the same data set starts at once.
+
+    Args:
+        assets: Folder URI.
+
+    Raises:
+        ConfigError: As `Generator`.
+        DataError, StorageError: The assets are missing or damaged.
+    """
+    return Generator(config, Assets.open(assets), split, seed)

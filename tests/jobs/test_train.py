@@ -81,19 +81,26 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
 
 
 def test_a_dry_run_tells_what_would_be_done_and_leaves_nothing(
-    local_ray: None, flags: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    local_ray: None,
+    flags: list[str],
+    data: Path,
+    tmp_path: Path,
+    tiny_assets: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    mixed = ["--data", f"many:3={data / 'train'}", f"two:1={data / 'held_out'}"]
+    mixed = ["--data", f"many:2={data / 'train'}", f"two:1={data / 'held_out'}"]
+    mixed.append(f"made:1=synth://easy?assets={tiny_assets}")
     assert main([*flags, *mixed, "--dry-run", "--check-batch"]) == ExitCode.OK
     told = capsys.readouterr().out
-    assert re.search(r"many +80 +79 +75.0% +0.7595 .* 1 outside_charset", told)
+    assert re.search(r"many +80 +79 +50.0% +0.5063 .* 1 outside_charset", told)
     assert re.search(r"two +2 +2 +25.0% +10 ", told)
+    assert re.search(r"made +- +- +25.0% +- +10 ", told)
     assert re.search(r"words +2 +2 ", told)
     assert re.search(r"network +tiny: 25\d,\d\d\d parameters; 0.0\d GFLOPs", told)
-    assert re.search(r"charset +alnum36: 7 of 36 characters occur; outside it é in 1 rows", told)
+    assert re.search(r"charset +alnum36: 36 of 36 characters occur; outside it é in 1 rows", told)
     assert re.search(r"order +80 images in 2 windows", told)
     assert re.search(r"one batch +\d+ images, .*: learnt by heart", told)
-    assert "! many is seen in part: 75.9% of its rows." in told
+    assert "! many is seen in part: 50.6% of its rows." in told
     assert "! words is two: " in told
     assert not (tmp_path / "out").exists()
 
@@ -113,7 +120,9 @@ def test_a_batch_that_can_not_be_learnt_ends_the_run_before_its_first_step(
     ("change", "told"),
     [
         (["--data", "no-such-set"], "no finished data set"),
+        (["--data", "synth://scenes"], "no finished assets"),
         (["--validation", "nameless"], "name=URI"),
+        (["--validation", "words=synth://scene"], "--split validation"),
         (["--images", "0"], "at least 1"),
         (["--imagse", "9"], "--images"),
         (["--name", "a/b"], "can't be one"),

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.audit import REJECTS, REPORT, audit, read_audit
 from pipeline.errors import DataError
 from pipeline.labels import LabelRules
 from pipeline.manifest import Manifest
+from pipeline.synthesis.stream import Stream
 from tests.datasets import word_rows, write_data_set
 
 RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
@@ -73,6 +75,22 @@ def test_rejected_rows_are_counted_by_reason_and_written_out(
     report.write_text(json.dumps({k: v for k, v in json.loads(report.read_text()).items() if k != "tight"}))
     assert read_audit(str(tmp_path / "report")) is None
     assert audit(*data, RULES, str(tmp_path / "report")) == found
+
+
+def test_of_a_stream_a_sample_is_read_and_its_rejects_are_named(tiny_assets: str, tmp_path: Path) -> None:
+    stream = Stream.open(f"synth://easy?assets={tiny_assets}", ALNUM36)
+    rules = replace(RULES, preprocess=PreprocessConfig(max_width=128))
+    found = audit(stream.uri, stream, rules, str(tmp_path))
+    assert found.endless
+    assert found.shard_rows is None
+    assert len(found.kept_per_shard) == 4
+    assert found.read == 4096 == found.kept + found.rejected["too_wide"]
+    assert 0 < found.rejected["too_wide"] < 4096
+    rejects = pq.read_table(tmp_path / REJECTS).to_pylist()
+    assert len({row["id"] for row in rejects}) == found.rejected["too_wide"]
+    sampled = [row["id"] for number in range(4) for row in islice(stream.shard(number), 1024)]
+    assert {row["id"] for row in rejects} < set(sampled)
+    assert read_audit(str(tmp_path)) == found
 
 
 def test_a_manifest_of_other_shards_is_refused(data: tuple[str, Manifest], tmp_path: Path) -> None:

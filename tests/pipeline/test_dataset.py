@@ -24,7 +24,7 @@ def cluster(local_ray: None) -> None:
 
 def test_every_row_comes_once_an_epoch_and_consumed_packs_do_not(tmp_path: Path) -> None:
     manifest = write_data_set(str(tmp_path), word_rows([f"w{i}" for i in range(60)]), shard_rows=10)
-    source = Source(uri=str(tmp_path), manifest=manifest)
+    source = Source(uri=str(tmp_path), content=manifest)
     packer = Packer(sources=(source,), rules=RULES, pack_columns=256, seed=1)
     windows = plan_windows([10] * 6, images=120, window_rows=20, seed=1)
     rows = training_feed(packer, windows, Position()).take_all()

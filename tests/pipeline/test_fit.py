@@ -175,9 +175,10 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_from_there(config: TrainCo
 
 
 def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
-    config: TrainConfig, data: Path
+    config: TrainConfig, data: Path, tiny_assets: str
 ) -> None:
-    config = replace(config, data=(f"many:0.75={data / 'train'}", f"few:0.25={data / 'few'}"))
+    sets = (f"many:0.5={data / 'train'}", f"few:0.25={data / 'few'}")
+    config = replace(config, data=(*sets, f"made:0.25=synth://easy?assets={tiny_assets}&seed=3"))
     killed: list[int] = []
     killer = Thread(target=kill_when, args=(lambda: saved(config), WORKER), kwargs={"killed": killed})
     killer.start()
@@ -195,20 +196,23 @@ def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
     done = train(replace(config, workers=2))
     assert latest_position(config.run_uri) == Position(through=6)
     plan = plan_run(config)
-    windows = plan.windows({label: audit.kept_per_shard for label, audit in done.audits.items()})
+    windows = plan.windows(done.audits)
     planned = [id_ for w in windows for t in plan.packer.packs(w) for id_ in t["ids"][0].as_py()]
     assert done.images_seen == len(planned)
     # Of every 80 rows 20 are of the few, which come four times, but for the one that can't be decoded.
     few = Counter(id_ for id_ in planned if id_.startswith("few/"))
     assert sorted(few.values()) == 29 * [4]
-    assert len(planned) - few.total() in (358, 359)
+    made = Counter(id_ for id_ in planned if id_.startswith("made/train-3-"))
+    assert sorted(made.values()) == 120 * [1]
+    assert len(planned) - few.total() - made.total() in (238, 239)
     assert {label: (a.read, a.kept) for label, a in done.audits.items()} == {
         "few": (31, 30),
+        "made": (4096, 4096),
         "many": (240, 237),
     }
-    assert done.undecodable == {"few": 1, "many": 1}
+    assert done.left_out == {"few": {"truncated": 1}, "made": {}, "many": {"truncated": 1}}
     for name, odd in (("few", "word-00004"), ("many", "word-00040")):
-        found = pq.read_table(f"{config.run_uri}/audit/train/{name}/undecodable.parquet").to_pylist()
+        found = pq.read_table(f"{config.run_uri}/audit/train/{name}/left-out.parquet").to_pylist()
         assert [row["id"] for row in found] == [odd]
     (epochs,) = ([v for _, v in curve(config, f"train/epochs/{name}")] for name in ("few",))
     assert epochs[-1] == pytest.approx(len(planned) * 0.25 / 30)
@@ -235,9 +239,9 @@ def test_what_was_not_learnt_is_counted_and_no_point_is_there_twice(
     assert not done.resumed
     assert done.ended == "images"
     audit = done.audits["train"]
-    assert (audit.read, audit.kept, done.undecodable) == (240, 237, {"train": 1})
+    assert (audit.read, audit.kept, done.left_out) == (240, 237, {"train": {"truncated": 1}})
     assert audit.rejected == {"empty_label": 1, "label_too_long": 1, "outside_charset": 1}
-    odd = pq.read_table(f"{config.run_uri}/audit/undecodable.parquet").to_pylist()
+    odd = pq.read_table(f"{config.run_uri}/audit/left-out.parquet").to_pylist()
     assert [(row["id"], row["reason"]) for row in odd] == [("word-00040", "truncated")]
     assert (done.metrics["validation/held_out/words"], done.metrics["validation/held_out/rejected"]) == (
         24,

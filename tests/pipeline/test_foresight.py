@@ -41,6 +41,12 @@ def test_what_is_odd_about_the_data_is_said(audit: dict[str, Any], times: float,
     assert any(told in sentence for sentence in said)
 
 
+@pytest.mark.parametrize("times", [0.25, 412.3])
+def test_how_often_the_sample_of_a_stream_would_come_is_nobodys_worry(times: float) -> None:
+    stream = rehearsal(audits={"train": audited(endless=True)}, times={"train": times})
+    assert list(foresee(stream)) == []
+
+
 @pytest.mark.parametrize(
     ("held_out", "told"),
     [

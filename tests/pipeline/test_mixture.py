@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.mixture import plan_mixture, rows_seen, training_sets
-from pipeline.order import Window, plan_windows
+from pipeline.order import Part, Window, plan_windows
 
 SHARDS = st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(lambda rows: sum(rows) > 0)
 
@@ -109,6 +109,33 @@ def test_one_set_alone_is_read_in_whole_shards(rows: list[int], images: int, siz
     windows = plan_mixture([rows], [Fraction(1)], images=images, window_rows=size, seed=1)
     assert windows == plan_windows(rows, images=images, window_rows=size, seed=1)
     assert sum(rows_seen(windows, [rows])) >= images
+
+
+@settings(deadline=None)
+@given(mixtures(), st.sets(st.integers(0, 3), min_size=1))
+def test_a_stream_gives_each_window_its_share_of_rows_that_no_other_has(
+    mixture: dict[str, Any], streams: set[int]
+) -> None:
+    stored = plan_mixture(**mixture)
+    rows = [None if source in streams else r for source, r in enumerate(mixture["shard_rows"])]
+    windows = plan_mixture(**mixture | {"shard_rows": rows})
+    assert rows_seen(windows, rows) == rows_seen(stored, mixture["shard_rows"])
+    for window, before in zip(windows, stored, strict=True):
+        kept = [part for part in before.parts if rows[part.source] is not None]
+        assert [part for part in window.parts if rows[part.source] is not None] == kept
+        for source, known in enumerate(rows):
+            made = [part for part in window.parts if part.source == source and known is None]
+            share = rows_seen([before], mixture["shard_rows"])[source]
+            if known is None:
+                assert [(part.shard, part.start, part.stop) for part in made] == [(window.index, 0, share)]
+
+
+@given(st.integers(1, 300), st.integers(1, 120))
+def test_a_stream_alone_is_read_window_by_window(images: int, size: int) -> None:
+    windows = plan_mixture([None], [Fraction(1)], images=images, window_rows=size, seed=1)
+    parts = [part for window in windows for part in window.parts]
+    assert parts == [Part(shard=i, epoch=0, stop=size) for i in range(-(-images // size))]
+    assert rows_seen(windows, [None]) == [len(windows) * size]
 
 
 def test_what_gives_no_plan_is_an_error() -> None:

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from crnn.charset import ALNUM36
+from crnn.charset import ALNUM36, LATIN94
 from crnn.model import SMALL
 from crnn.preprocess import PreprocessConfig, decode_image, line_image
+from pipeline.errors import DataError
 from pipeline.labels import LabelRules
 from pipeline.order import Part, Position, Window
 from pipeline.packing import Pack, Packer, Source
+from pipeline.synthesis.stream import Stream
 from tests.datasets import word_rows, write_data_set
 
 RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
@@ -37,7 +39,7 @@ def rows() -> list[dict[str, Any]]:
 def packer(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Packer:
     folder = str(tmp_path_factory.mktemp("data"))
     manifest = write_data_set(folder, rows, shard_rows=30)
-    return packer_of(Source(uri=folder, manifest=manifest))
+    return packer_of(Source(uri=folder, content=manifest))
 
 
 def packer_of(*sources: Source) -> Packer:
@@ -107,7 +109,7 @@ def test_a_pack_of_undecodable_images_keeps_its_place(tmp_path: Path) -> None:
     for row in rows:
         row["image"] = row["image"][:40]
     manifest = write_data_set(str(tmp_path), rows, shard_rows=4)
-    packer = packer_of(Source(uri=str(tmp_path), manifest=manifest))
+    packer = packer_of(Source(uri=str(tmp_path), content=manifest))
     (pack,) = unpacked(packer.packs(Window.whole(index=0, epoch=0, shards=(0,))))
     assert pack.batch.images_NCHW.shape[0] == 0
     assert len(pack.rejects) == 4
@@ -119,7 +121,7 @@ def test_a_window_of_several_sets_holds_their_parts_and_ids_tell_the_set(tmp_pat
         rows: list[dict[str, Any]] = word_rows([f"{name}{i}" for i in range(count)])
         rows[1]["text"] = "é"
         manifest = write_data_set(str(tmp_path / name), rows, shard_rows=8)
-        sources.append(Source(uri=str(tmp_path / name), manifest=manifest, prefix=f"{name}/"))
+        sources.append(Source(uri=str(tmp_path / name), content=manifest, prefix=f"{name}/"))
     halves = [
         Window(index=index, parts=(Part(shard=0, epoch=0, start=start, stop=stop), *again))
         for index, (start, stop, again) in enumerate(
@@ -130,7 +132,6 @@ def test_a_window_of_several_sets_holds_their_parts_and_ids_tell_the_set(tmp_pat
         )
     ]
     packer = packer_of(*sources)
-    assert packer.rows == 11
     ids, texts = [], {}
     for window in halves:
         packs = unpacked(packer.packs(window))
@@ -141,3 +142,37 @@ def test_a_window_of_several_sets_holds_their_parts_and_ids_tell_the_set(tmp_pat
     assert sorted(i for i in ids[0] if i.startswith("b/")) == 2 * ["b/word-00000"] + 2 * ["b/word-00002"]
     assert len(ids[1]) == 4
     assert all(text == f"{i[0]}{int(i[-5:])}" for i, text in texts.items())
+
+
+def test_a_window_of_a_stream_is_made_of_the_first_usable_rows_and_names_the_others_once(
+    tiny_assets: str,
+) -> None:
+    # A stream for one charset and rules of a smaller one, so that something is rejected.
+    stream = Stream.open(f"synth://scene?assets={tiny_assets}", LATIN94)
+    packer = packer_of(Source(uri=stream.uri, content=stream, prefix="made/"))
+    window = Window(index=2, parts=(Part(shard=6, epoch=0, stop=60),))
+    packs = unpacked(packer.packs(window))
+    wanted: list[str] = []
+    unusable: list[str] = []
+    for row in stream.shard(6):
+        if len(wanted) == 60:
+            break
+        (unusable if ALNUM36.unsupported(row["text"]) else wanted).append(f"made/{row['id']}")
+    assert unusable
+    ids = [id_ for pack in packs for id_ in pack.ids]
+    assert sorted(ids) == wanted
+    assert ids != wanted
+    assert [r["id"] for r in packs[0].rejects] == unusable
+    assert {r["reason"] for r in packs[0].rejects} == {"outside_charset"}
+    assert not any(pack.rejects for pack in packs[1:])
+    rest = unpacked(packer.packs(window, skip=lambda pack: pack == 0))
+    assert [pack.ids for pack in rest] == [pack.ids for pack in packs[1:]]
+    assert not any(pack.rejects for pack in rest)
+
+
+def test_a_stream_of_which_hardly_a_word_can_be_learnt_is_an_error(tiny_assets: str) -> None:
+    stream = Stream.open(f"synth://easy?assets={tiny_assets}", LATIN94)
+    narrow = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(min_width=8, max_width=8), network=SMALL)
+    packer = Packer(sources=(Source(uri=stream.uri, content=stream),), rules=narrow, pack_columns=512, seed=3)
+    with pytest.raises(DataError, match=r"synth://easy.* 0 words can be learnt of 1,001; .*px wide"):
+        next(packer.packs(Window(index=0, parts=(Part(shard=0, epoch=0, stop=60),))))

@@ -56,7 +56,7 @@ def test_a_rehearsal_finds_what_the_run_will_do_and_leaves_nothing(
     assert found.held_out["held_out"].kept == 9
     assert (found.images, found.windows, found.looks) == (120, 5, 3)
     assert found.times == {"few": 5.0, "many": pytest.approx(90 / 47)}
-    windows = found.plan.windows({label: a.kept_per_shard for label, a in found.audits.items()})
+    windows = found.plan.windows(found.audits)
     packs = [len(list(found.plan.packer.packs(window))) for window in windows]
     assert found.pace.packs == packs[0]
     assert found.steps == -(-sum(packs) // 2)

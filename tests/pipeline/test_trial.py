@@ -22,7 +22,7 @@ WORDS = ["ab", "cd", "e1", "2f", "gh", "i3"]
 
 def trial_on(folder: Path, rows: list[dict[str, Any]]) -> Trial:
     manifest = write_data_set(str(folder), rows, shard_rows=40)
-    source = Source(uri=str(folder), manifest=manifest)
+    source = Source(uri=str(folder), content=manifest)
     return Trial(
         packer=Packer(sources=(source,), rules=RULES, pack_columns=256, seed=1),
         window=Window.whole(index=0, epoch=0, shards=[0]),

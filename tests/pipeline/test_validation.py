@@ -25,7 +25,7 @@ RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL
 
 def packer(folder: str) -> Packer:
     manifest = write_data_set(folder, word_rows(WORDS), shard_rows=10)
-    source = Source(uri=folder, manifest=manifest)
+    source = Source(uri=folder, content=manifest)
     return Packer(sources=(source,), rules=RULES, pack_columns=512, seed=3)
 
 
