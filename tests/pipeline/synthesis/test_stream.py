@@ -1,4 +1,4 @@
-"""A stream: the same words whenever they are asked for, another shard other words, none of the other split."""
+"""A stream: the same words whenever they are asked for, in each shard others, none of the other split."""
 
 import json
 from dataclasses import replace
