@@ -94,12 +94,18 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
         )
     with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as folder:
         bundle = halved(Bundle.load(folder))
+    begin = dict(bundle.provenance.get("started_from", {}))
+    if begin:
+        if not begin["uri"].startswith("models:/"):  # a folder's place is nobody's business
+            begin["uri"] = begin["uri"].rstrip("/").rsplit("/", 1)[-1]
+        bundle = replace(bundle, provenance={**bundle.provenance, "started_from": begin})
     faces = json.loads(read_bytes(join(config.assets, assets.NAME)))["faces"]
     run = config.run.rstrip("/").rsplit("/", 1)[-1]
     seen = int(bundle.provenance["images_seen"])
+    command = f"python jobs/train.py {config.name or run} --images {done.images_seen}"
     training = Training(
         run=run,
-        command=f"python jobs/train.py {config.name or run} --images {done.images_seen}",
+        command=f"{command} --start-from {begin['uri']}" if begin else command,
         data=manifest.fingerprint,
         rows=manifest.rows,
         seed=int(identity["order"][0]),

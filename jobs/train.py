@@ -60,12 +60,13 @@ def train(plan: Plan) -> tuple[FitResult, str | None]:
         )
     )
     lineage = {"crnn.start_from": plan.start.uri} if plan.start else {}
+    origin = came_from.as_dict() | ({"started_from": plan.start.as_dict()} if plan.start else {})
     tracker.open_run(params=flatten(asdict(config)), tags=came_from.tags() | lineage, inputs=plan.inputs)
     line = Line()
     try:
         with connect_ray():
             require_room(config.workers, gpu=config.gpu)
-            done = fit(plan, tracker, came_from.as_dict(), line.show)
+            done = fit(plan, tracker, origin, line.show)
         version = register(plan, tracker, done)
     except BaseException as error:
         tracker.finish("FAILED" if isinstance(error, Exception) else "KILLED")

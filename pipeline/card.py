@@ -13,7 +13,7 @@ from pipeline.evaluation import EvaluationReport, accuracy_interval
 
 SHEET = "errors-{}.png"
 """File name of a set's picture of errors, beside the card."""
-_PROVENANCE = ("revision", "code", "python", "versions", "images_seen")
+_PROVENANCE = ("revision", "code", "python", "versions", "images_seen", "started_from")
 """What of a checkpoint's provenance may be published; the rest tells of somebody's machine."""
 
 
@@ -170,10 +170,17 @@ def _facts(training: Training, bundle: Bundle) -> list[tuple[str, Any]]:
         ("run", training.run),
         ("code", f"`{bundle.provenance.get('revision', 'unknown')}`"),
         ("pictures", f"{training.images:,} seen, of {training.rows:,} (data set `{training.data}`)"),
+        ("began with", _origin(bundle.provenance.get("started_from"))),
         ("seed", training.seed),
         ("hardware", training.hardware),
         ("hours", f"{training.hours:.1f}"),
     ]
+
+
+def _origin(start: Mapping[str, Any] | None) -> str:
+    if start is None:
+        return "random weights"
+    return f"`{start['uri']}` `{start['fingerprint']}`, after {start['images_seen']:,} pictures"
 
 
 def _table(headers: Sequence[Any], rows: Iterable[Sequence[Any]]) -> list[str]:

@@ -1,6 +1,8 @@
 """What a training run's weights begin with, where it isn't chance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -23,6 +25,12 @@ class Start:
     """What came of it."""
     weights: dict[str, torch.Tensor]
     """Of the run's network before its first step."""
+    images_seen: int
+    """By these weights so far, over all runs that they went through."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the provenance of the bundles that come of it."""
+        return {"uri": self.uri, "fingerprint": self.digest, "images_seen": self.images_seen}
 
 
 def find_start(config: TrainConfig) -> Start | None:
@@ -37,5 +45,17 @@ def find_start(config: TrainConfig) -> Start | None:
     model = resolve_model(config.start_from, config.tracking)
     rules = config.rules
     network = seeded(rules.network, rules.charset.num_classes, config.seed)
-    adoption = adopt(network, rules.charset, Bundle.load(model.directory))
-    return Start(uri=model.uri, digest=model.digest, adoption=adoption, weights=network.state_dict())
+    bundle = Bundle.load(model.directory)
+    return Start(
+        uri=model.uri,
+        digest=model.digest,
+        adoption=adopt(network, rules.charset, bundle),
+        weights=network.state_dict(),
+        images_seen=images_in_all(bundle.provenance),
+    )
+
+
+def images_in_all(provenance: Mapping[str, Any]) -> int:
+    """Images that a bundle's weights have seen, in the run that made it and in those before."""
+    before = provenance.get("started_from", {}).get("images_seen", 0)
+    return int(provenance.get("images_seen", 0)) + int(before)

@@ -144,7 +144,7 @@ class Strengths:
     """How much of it, where an effect comes. Pixels are those of a picture 32 pixels high."""
 
     rotation: float = 15.0
-    """Usual limit in degrees either way; 10 % go to 1.9 times that, 5 % to 2.8 times. Long words turn less."""
+    """Usual limit in degrees either way; 10 % go to 1.9 times that, 5 % to 2.8. Long words turn less."""
     shear: float = 0.45
     """Largest run over rise."""
     aspect: float = 0.40

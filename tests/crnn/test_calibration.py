@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from crnn.calibration import (
 )
 from crnn.decode import Hypothesis
 
-TRUE = Calibration(bias=0.5, likelihood=-0.9, length=0.4)
+TRUE = Calibration(bias=0.5, likelihood=-0.9, curvature=-0.05, length=0.4)
 
 
 def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,6 +31,7 @@ def test_fitting_finds_the_parameters_that_made_the_data() -> None:
     found = Calibration.fit(*draw(60_000, 0))
     assert found.bias == pytest.approx(TRUE.bias, abs=0.1)
     assert found.likelihood == pytest.approx(TRUE.likelihood, abs=0.05)
+    assert found.curvature == pytest.approx(TRUE.curvature, abs=0.02)
     assert found.length == pytest.approx(TRUE.length, abs=0.06)
 
 
@@ -45,6 +48,20 @@ def test_calibrated_confidences_hold_on_other_words() -> None:
 @given(st.floats(-1e4, 0), st.integers(0, 500))
 def test_confidences_are_probabilities_whatever_comes(log_prob: float, characters: int) -> None:
     assert 0 <= TRUE.confidence(log_prob, characters) <= 1
+
+
+@given(
+    st.floats(-2, 2),
+    st.floats(-1, 1),
+    st.lists(st.floats(-1e4, 0), min_size=2, max_size=20),
+    st.integers(0, 30),
+)
+def test_a_likelier_text_is_never_less_sure(
+    likelihood: float, curvature: float, log_probs: list[float], characters: int
+) -> None:
+    curve = Calibration(bias=0.5, likelihood=likelihood, curvature=curvature, length=0.1)
+    found = [curve.confidence(p, characters) for p in sorted(log_probs)]
+    assert all(less <= more + 1e-9 for less, more in pairwise(found))
 
 
 @pytest.mark.parametrize("right", [True, False])

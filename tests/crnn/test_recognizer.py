@@ -97,7 +97,7 @@ def test_log_probabilities_do_not_depend_on_the_company(
 
 def test_confidences_are_calibrated_as_the_bundle_says() -> None:
     plain = RECOGNIZERS["small"]
-    calibration = Calibration(bias=0.5, likelihood=-0.3, length=0.1)
+    calibration = Calibration(bias=0.5, likelihood=-0.3, curvature=-0.02, length=0.1)
     calibrated = Recognizer(replace(plain.bundle, calibration=calibration.to_dict()))
     lines = [plain.prepare(noise(100, 32, seed)).pixels for seed in range(3)]
     before, after = plain.recognise(lines), calibrated.recognise(lines)

@@ -33,6 +33,7 @@ def run(untrained_bundle: Path, data: str, tmp_path: Path) -> Path:
     """The folder of a finished run, as far as shipping reads it."""
     folder, bundle = tmp_path / "first", Bundle.load(untrained_bundle)
     told = {"revision": "abc", "images_seen": 7200, "host": socket.gethostname(), "command": "/home/me/train"}
+    told["started_from"] = {"uri": "/home/me/runs/zero", "fingerprint": "0abc", "images_seen": 500}
     Bundle(
         network=bundle.network,
         charset=bundle.charset,
@@ -69,7 +70,10 @@ def test_a_finished_run_is_shipped_with_its_card(
     assert bundle.calibration
     assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
     card = (shipped / "README.md").read_text()
-    for told in ("| seed | 7 |", "| hours | 1.0 |", "two cores", "7,200 seen, of 210", bundle.fingerprint):
+    origin = "| began with | `zero` `0abc`, after 500 pictures |"
+    assert "--images 7300 --start-from zero\n" in card
+    facts = ("| seed | 7 |", "| hours | 1.0 |", "two cores", "7,200 seen, of 210", bundle.fingerprint)
+    for told in (*facts, origin):
         assert told in card
     assert re.search(r"\| words \| 210 \| [\d.]+ \([\d.]+ to [\d.]+\) \|", card)
     assert (shipped / "errors-words.png").read_bytes().startswith(b"\x89PNG")

@@ -15,6 +15,7 @@ from jobs.train import main
 from pipeline.lease import acquire
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.registry import resolve_model
+from pipeline.start import images_in_all
 from pipeline.train_plan import plan_run
 from tests.datasets import word_rows, write_data_set
 
@@ -78,6 +79,13 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     tuned = find_run(client, "crnn", "further")
     assert tuned is not None
     assert tuned.data.tags["crnn.start_from"] == "models:/crnn/1"
+    tuned_bundle = Recognizer.load(resolve_model("models:/crnn/2", store).directory).bundle
+    assert tuned_bundle.provenance["started_from"] == {
+        "uri": "models:/crnn/1",
+        "fingerprint": model.digest,
+        "images_seen": 79,
+    }
+    assert images_in_all(tuned_bundle.provenance) == 2 * 79
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -18,7 +18,7 @@ from pipeline.readings import Reader, shard_tasks
 from pipeline.schema import SAMPLE_SCHEMA
 from pipeline.shards import write_shard
 
-CALIBRATION = Calibration(bias=-1.0, likelihood=-0.5, length=0.1)
+CALIBRATION = Calibration(bias=-1.0, likelihood=-0.5, curvature=-0.02, length=0.1)
 
 
 @pytest.fixture(scope="module")
