@@ -123,6 +123,7 @@ def _dry_run(config: TranscribeConfig) -> None:
         told = [
             ("objects", cell(found.facts.seen)),
             ("left out by name", cell(found.facts.seen - found.facts.named)),
+            ("named twice", cell(found.facts.repeated or None)),
             ("new", cell(found.new)),
             ("bytes to fetch", cell(found.bytes)),
             ("gone", cell(found.facts.gone)),

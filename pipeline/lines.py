@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import MAX_BYTES
-from pipeline.fetch import FetchConfig, Gone, Wanted, fetch
+from pipeline.fetch import FetchConfig, Gone
+from pipeline.inputs.contents import Content, contents
 from pipeline.sandbox import Sandbox
 from pipeline.schema import LISTING_SCHEMA
 
@@ -46,28 +47,31 @@ def read_lines(objects: pa.Table, sandbox: Sandbox, config: FetchConfig) -> pa.T
         StorageError: An object can't be fetched for a reason that lies in storage, not in the object.
     """
     rows: list[dict[str, Any]] = objects.to_pylist()
-    wanted = [Wanted(uri=r["uri"], etag=r["etag"], size=r["size"]) for r in rows if _is_fetched(r)]
-    with closing(fetch(wanted, config)) as contents:
-        lines = [row | _line(row, contents, sandbox) for row in rows]
+    with closing(contents([row for row in rows if _is_fetched(row)], config)) as found:
+        lines = [row | _line(row, found, sandbox) for row in rows]
     return pa.Table.from_pylist(lines, schema=LINE_SCHEMA)
 
 
 def _is_fetched(row: dict[str, Any]) -> bool:
-    return not row["gone"] and row["size"] <= MAX_BYTES
+    return not row["gone"] and row["unfit"] is None and row["size"] <= MAX_BYTES
 
 
-def _line(row: dict[str, Any], contents: Iterator[bytes | Gone], sandbox: Sandbox) -> dict[str, Any]:
+def _line(row: dict[str, Any], found: Iterator[Content], sandbox: Sandbox) -> dict[str, Any]:
     if row["gone"]:
         return {"status": DELETED, "reason": "deleted", "detail": "not in the listing any more"}
+    if row["unfit"] is not None:
+        return {"status": QUARANTINED, "reason": row["unfit"], "detail": row["unfit_detail"]}
     if not _is_fetched(row):
         detail = f"{row['size']:,} bytes; at most {MAX_BYTES:,} are fetched"
         return {"status": QUARANTINED, "reason": "too_large", "detail": detail}
-    content = next(contents)
+    content = next(found)
     if isinstance(content, Gone):
         status = DELETED if content.reason == "deleted" else SUPERSEDED
         return {"status": status, "reason": content.reason, "detail": content.detail}
     try:
-        line = sandbox.decode(content)
+        if isinstance(content, ImageRejectedError):
+            raise content
+        line = sandbox.decode(content, row["box"])
     except ImageRejectedError as error:
         return {"status": QUARANTINED, "reason": error.reason, "detail": error.detail}
     return {"width": line.width, "height": line.height, "pixels": line.pixels}

@@ -36,11 +36,13 @@ class ListingFacts:
     """What a listing was made of."""
 
     seen: int
-    """Objects that were there."""
+    """Images that were there, and whatever else the input holds."""
     named: int
     """Of these, those whose names were asked for."""
     gone: int
     """Rows for objects that were there once and are no longer."""
+    repeated: int
+    """Lines of a table that named what another line had named."""
     publication: int
     """Which publication of the table the run will be: it was compared with all before."""
 
@@ -110,9 +112,10 @@ def is_frozen(into_uri: str) -> bool:
     return exists(join(into_uri, RECORD))
 
 
-def input_id(uri: str, etag: str, size: int) -> str:
-    """32 hex digits that name this version of this object."""
-    return hashlib.sha256(json.dumps([uri, etag, size]).encode()).hexdigest()[:32]
+def input_id(uri: str, etag: str, size: int, member: str = "") -> str:
+    """32 hex digits that name this version of this object, or a part of it."""
+    content = [uri, etag, size, member] if member else [uri, etag, size]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def _write_parts(into_uri: str, batches: Iterable[pa.Table], shard_rows: int) -> Iterator[ListingPart]:

@@ -1,9 +1,9 @@
 """Decoding what strangers upload, in a child process that may crash, hang or run out of memory.
 
-The child lives on from image to image. It takes (length, bytes) on stdin, gives (length, JSON, pixels) on
-stdout, and is killed by the kernel itself where an image takes too long, whatever native code it is in. It
-reads nothing else and its answers are never unpickled. An image that kills it is tried once more in a fresh
-child: a second death is the image's own doing.
+The child lives on from image to image. It takes (length, JSON, length, bytes) on stdin, gives (length, JSON,
+length, pixels) on stdout, and is killed by the kernel itself where an image takes too long, whatever native
+code it is in. It reads nothing else and its answers are never unpickled. An image that kills it is tried once
+more in a fresh child: a second death is the image's own doing.
 """
 
 import json
@@ -13,13 +13,14 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import IO
 
 import numpy as np
 
+from crnn.cropping import crop
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import GreyImage, PreprocessConfig, line_image
 
@@ -67,20 +68,29 @@ class Sandbox:
     ) -> None:
         self._order = json.dumps([decoder, asdict(preprocess), asdict(config)])
         self._child: subprocess.Popen[bytes] | None = None
+        self._sent: bytes | None = None
+        self._deadly: bytes | None = None
 
-    def decode(self, data: bytes) -> DecodedLine:
-        """Decodes one image.
+    def decode(self, data: bytes, box: Sequence[float] | None = None) -> DecodedLine:
+        """Decodes one image, or a box of a page, which is kept for the boxes of the same bytes that follow.
+
+        Args:
+            data: The image or page as it is stored.
+            box: Corners, as `crnn.cropping.crop` takes them.
 
         Raises:
             ImageRejectedError: It can't be decoded, with a reason of `crnn.preprocess.REASONS`; or
                 killed_decoder where two child processes died of it.
         """
+        if data is self._deadly:
+            raise ImageRejectedError("killed_decoder", "the decoder died of another box of this page")
         deaths = []
         for _ in range(2):
             try:
-                return self._ask(data)
+                return self._ask(data, box)
             except (BrokenPipeError, EOFError):
                 deaths.append(self._bury())
+        self._deadly = data
         raise ImageRejectedError("killed_decoder", f"the decoder died of it twice: {', '.join(deaths)}")
 
     def close(self) -> None:
@@ -95,7 +105,7 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, data: bytes) -> DecodedLine:
+    def _ask(self, data: bytes, box: Sequence[float] | None) -> DecodedLine:
         if self._child is None:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.sandbox", self._order],
@@ -107,7 +117,9 @@ class Sandbox:
         stdin, stdout = self._child.stdin, self._child.stdout
         assert stdin is not None
         assert stdout is not None
-        _send(stdin, data)
+        same, self._sent = data is self._sent, data
+        _send(stdin, json.dumps({"box": box, "same": same}).encode())
+        _send(stdin, b"" if same else data)
         answer, pixels = json.loads(_receive(stdout)), _receive(stdout)
         if "reason" in answer:
             raise ImageRejectedError(answer["reason"], answer["detail"])
@@ -115,7 +127,7 @@ class Sandbox:
 
     def _bury(self) -> str:
         """Waits for a child that is dying; how it died."""
-        child, self._child = self._child, None
+        child, self._child, self._sent = self._child, None, None
         assert child is not None
         code = child.wait()
         for pipe in (child.stdin, child.stdout):
@@ -140,23 +152,42 @@ def serve(order: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process without asking Python
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    data, pages = b"", Pages(decode)
     while True:
         try:
-            data = _receive(stdin)
+            asked, sent = json.loads(_receive(stdin)), _receive(stdin)
         except EOFError:
             return
+        data = data if asked["same"] else sent
         signal.setitimer(signal.ITIMER_REAL, config.seconds)
-        answer, pixels = _decode(decode, data, preprocess)
+        answer, pixels = _line(pages, data, asked["box"], preprocess)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(stdout, json.dumps(answer).encode())
         _send(stdout, pixels)
 
 
-def _decode(
-    decode: Callable[[bytes], GreyImage], data: bytes, preprocess: PreprocessConfig
+class Pages:
+    """Keeps the page that was decoded last, whose boxes come one after the other."""
+
+    def __init__(self, decode: Callable[[bytes], GreyImage]) -> None:
+        self._decode = decode
+        self._data: bytes | None = None
+        self._page: GreyImage | None = None
+
+    def image(self, data: bytes, box: Sequence[float] | None) -> GreyImage:
+        """The image, or the inside of a box of it."""
+        if box is None:
+            return self._decode(data)
+        if self._page is None or self._data is not data:
+            self._page, self._data = self._decode(data), data
+        return crop(self._page, box)
+
+
+def _line(
+    pages: Pages, data: bytes, box: Sequence[float] | None, preprocess: PreprocessConfig
 ) -> tuple[dict[str, object], bytes]:
     try:
-        grey = decode(data)
+        grey = pages.image(data, box)
         height, width = grey.shape
         return {"width": width, "height": height}, np.ascontiguousarray(
             line_image(grey, preprocess)

@@ -35,7 +35,9 @@ __all__ = [
     "local_copy",
     "parquet_bytes",
     "read_bytes",
+    "read_range",
     "resolve",
+    "stat",
     "upload",
     "write_atomic",
 ]
@@ -76,6 +78,32 @@ def read_bytes(uri: str, *, etag: str | None = None, limit: int | None = None) -
         StorageError: Any other refusal.
     """
     return _store(uri).read(uri, etag, limit)
+
+
+def read_range(uri: str, start: int, length: int, *, etag: str) -> bytes:
+    """Some bytes of an object.
+
+    Args:
+        start: The first byte, from 0.
+        length: How many, at least 1; all of them must exist.
+        etag: As listed; only that very version is read.
+
+    Raises:
+        ObjectNotFoundError: It isn't there.
+        ObjectChangedError: It isn't the version that the etag names.
+        StorageError: It can't be read.
+    """
+    return _store(uri).read_range(uri, start, length, etag)
+
+
+def stat(uri: str) -> StoredObject:
+    """An object as a listing would find it, its key its name without folders.
+
+    Raises:
+        ObjectNotFoundError: It isn't there.
+        StorageError: It can't be told.
+    """
+    return _store(uri).stat(uri)
 
 
 def write_atomic(uri: str, data: bytes) -> None:

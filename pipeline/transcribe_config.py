@@ -20,13 +20,16 @@ class TranscribeConfig:
     """Reads every image below a folder or bucket prefix and writes one row for each object there."""
 
     input: str
-    """Folder or s3://bucket/prefix with the images, at any depth."""
+    """Folder or s3://bucket/prefix with images at any depth, loose or in .tar, .zip and .parquet files; or a
+    .csv or .parquet file that lists them by uri, one by one or as boxes on pages (columns box, polygon)."""
     output: str
     """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
     model: str = DEFAULT
     """models:/name@alias or /version, s3://…, the folder of a bundle, or the name of a shipped model."""
     include: tuple[str, ...] = ("*",)
-    """Patterns of the names to read, such as *.png; a * also crosses slashes."""
+    """Patterns of the names to read, such as 2026/*; a * also crosses slashes, those of archives too."""
+    suffixes: tuple[str, ...] = ()
+    """Ends of the names to read, such as .jpg .png, in capitals or not; all where not given."""
     run: str | None = None
     """Name of the run; the same name takes up an interrupted run. Made from the time where not given."""
     policy: Policy = "new_only"

@@ -82,6 +82,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         {
             "input": source,
             "include": list(config.include),
+            "suffixes": list(config.suffixes),
             "policy": config.policy,
             "limit": config.limit,
             "model": {"name": model.name, "version": model.version, "digest": model.digest},
@@ -94,7 +95,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
     if is_frozen(run_uri):
         listing = read_listing(run_uri)
     else:
-        with plan(config, table, model) as planned:
+        with plan(config, table, model, index_uri=join(output, "archives")) as planned:
             listing = freeze(run_uri, planned.rows, planned.facts, config.shard_rows)
     return Transcription(
         name=run,
@@ -111,8 +112,10 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
 
 
 @contextmanager
-def plan(config: TranscribeConfig, table: TranscriptTable, model: ResolvedModel) -> Iterator[Plan]:
-    """What a run would do now; nothing is written.
+def plan(
+    config: TranscribeConfig, table: TranscriptTable, model: ResolvedModel, *, index_uri: str | None = None
+) -> Iterator[Plan]:
+    """What a run would do now; nothing is written, but for what is found in archives where `index_uri` says.
 
     Raises:
         ConfigError: There is nothing to read, and never was.
@@ -121,9 +124,11 @@ def plan(config: TranscribeConfig, table: TranscriptTable, model: ResolvedModel)
     wanted = PlanConfig(
         source=absolute(config.input),
         include=config.include,
+        suffixes=config.suffixes,
         policy=config.policy,
         limit=config.limit,
         allow_shrink=config.allow_shrink,
+        index_uri=index_uri,
     )
     try:
         with make_plan(wanted, table, digest=model.digest, decoder=DECODER_VERSION) as planned:

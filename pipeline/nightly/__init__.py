@@ -2,6 +2,7 @@
 
 Layout below the output:
     lease/<epoch>.json, .beat       who may publish; see `lease`
+    archives/<id>.parquet           what is in an archive, so that each is looked through once
     runs/<run>/spec.json            what the run is; whoever is first writes it, everybody else must agree
     runs/<run>/listing.json, …      the objects that it owes a row, frozen and cut into shards
     table/run=<run>/s<k>-<attempt>.parquet   a shard's rows, under a name that no two attempts share

@@ -11,7 +11,7 @@ from pipeline.storage import upload
 ExportRows = Literal["current", "run"]
 MEMORY = "1GB"
 """Of sorting the rows; beyond it DuckDB goes to disk."""
-_NESTED = ("alternatives",)
+_NESTED = ("box", "alternatives")
 _FORMATS = {
     ".jsonl": "FORMAT json",
     ".jsonl.gz": "FORMAT json, COMPRESSION gzip",
@@ -58,7 +58,8 @@ def export_rows(table: TranscriptTable, uri: str, *, run: str | None = None) -> 
             database.execute("SET TimeZone = 'UTC'")
             database.register("published", table.rows() or TABLE_SCHEMA.empty_table())
             path = Path(folder) / "rows"
-            query = f"COPY (SELECT {columns} FROM ({rows}) ORDER BY uri, publication) TO '{path}' ({options})"
+            ordered = f"SELECT {columns} FROM ({rows}) ORDER BY uri, member, publication"
+            query = f"COPY ({ordered}) TO '{path}' ({options})"
             ((count,),) = database.execute(query, parameters).fetchall()
         upload(path, uri)
     return int(count)

@@ -9,13 +9,14 @@ from typing import Any
 
 from PIL import Image
 
+from crnn.cropping import crop
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import decode_image
 from pipeline.errors import StorageError
+from pipeline.inputs.contents import content
 from pipeline.listing import ListingFacts
 from pipeline.nightly.drift import psi
 from pipeline.nightly.table import TranscriptTable
-from pipeline.storage import read_bytes
 
 NIGHTS = 7
 """Nights before that a night is compared with."""
@@ -182,25 +183,43 @@ def _prefixes(database: Any, now: str, before: str) -> Iterator[Prefix]:
 
 
 def _examples(database: Any, where: str, order: str, count: int) -> tuple[Example, ...]:
-    query = f"SELECT uri, etag, key, text, confidence, reason, detail FROM published WHERE {where}"
-    rows = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
+    names = (
+        "uri",
+        "member",
+        "etag",
+        "size",
+        "position",
+        "box",
+        "key",
+        "text",
+        "confidence",
+        "reason",
+        "detail",
+    )
+    query = f"SELECT {', '.join(names)} FROM published WHERE {where}"
+    found = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
+    rows = [dict(zip(names, values, strict=True)) for values in found]
     return tuple(
         Example(
-            key=key,
-            text=text,
-            confidence=confidence,
-            reason=reason,
-            detail=detail,
-            picture=_picture(uri, etag) if text is not None else None,
+            key=row["key"],
+            text=row["text"],
+            confidence=row["confidence"],
+            reason=row["reason"],
+            detail=row["detail"],
+            picture=_picture(row) if row["text"] is not None else None,
         )
-        for uri, etag, key, text, confidence, reason, detail in rows
+        for row in rows
     )
 
 
-def _picture(uri: str, etag: str) -> str | None:
-    """A small picture of an object that could be decoded at night; it may be gone by now."""
+def _picture(row: Mapping[str, Any]) -> str | None:
+    """A small picture of what could be decoded at night; it may be gone by now."""
     try:
-        image = Image.fromarray(decode_image(read_bytes(uri, etag=etag)))
+        data = content(row)
+        if not isinstance(data, bytes):
+            return None
+        page = decode_image(data)
+        image = Image.fromarray(page if row["box"] is None else crop(page, row["box"]))
     except (StorageError, ImageRejectedError):
         return None
     image.thumbnail((320, 64))

@@ -6,10 +6,11 @@ Nothing is decided by times: late, backdated and restored objects are found by t
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,12 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, ShrunkError, StorageError
+from pipeline.errors import ConfigError, ShrunkError
+from pipeline.inputs.items import Item, looks_like_an_image
+from pipeline.inputs.listed import is_complete, items
 from pipeline.listing import ListingFacts, input_id
 from pipeline.nightly.table import TABLE_SCHEMA, TranscriptTable
 from pipeline.schema import LISTING_SCHEMA
-from pipeline.storage import StoredObject, list_objects
 
 Policy = Literal["new_only", "backfill"]
 MEMORY = "512MB"
@@ -31,24 +33,32 @@ LEAST_LEFT = 0.8
 FEW = 20
 """So many may always disappear."""
 _PAGE = 8_192
-_SPOOL = pa.schema([*list(LISTING_SCHEMA)[:6], pa.field("wanted", pa.bool_())])
+_SPOOL = pa.schema([*list(LISTING_SCHEMA)[:-2], pa.field("wanted", pa.bool_())])
 
 _PAST = """
 CREATE TEMP TABLE past AS
-SELECT uri, arg_max(status, publication) AS status, count(*) FILTER (status = 'deleted')::INT AS deletions,
-       arg_max({input_id: input_id, key: key, etag: etag, size: size}, publication) AS latest
-FROM published WHERE starts_with(uri, ?) GROUP BY uri
+SELECT uri, member, arg_max(status, publication) AS status,
+       count(*) FILTER (status = 'deleted')::INT AS deletions,
+       arg_max({input_id: input_id, key: key, etag: etag, size: size, position: position, box: box},
+               publication) AS latest
+FROM published WHERE $scope GROUP BY uri, member
 """
-_NEW = """
-SELECT input_id, uri, key, etag, size, modified, coalesce(past.deletions, 0) AS deletions, false AS gone
-FROM listed LEFT JOIN past USING (uri)
-WHERE wanted AND (past.status = 'deleted' OR input_id NOT IN (SELECT input_id FROM published WHERE {known}))
+_COLUMNS = ", ".join(f"{name}" for name in LISTING_SCHEMA.names[:-2])
+_NEW = f"""
+SELECT {_COLUMNS}, coalesce(past.deletions, 0) AS deletions, false AS gone
+FROM listed LEFT JOIN past USING (uri, member)
+WHERE wanted AND (past.status = 'deleted' OR input_id NOT IN (SELECT input_id FROM published WHERE $known))
 """
+# Boxes come from lists, which don't tell what is gone. What follows the damaged place of an archive isn't in
+# the listing either, and isn't gone for that.
 _GONE = """
-SELECT latest.input_id, uri, latest.key, latest.etag, latest.size, now()::TIMESTAMPTZ AS modified,
-       deletions, true AS gone
-FROM past WHERE status <> 'deleted' AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.uri = past.uri)
+SELECT latest.input_id, uri, member, latest.key, latest.etag, latest.size, latest.position, latest.box,
+       now()::TIMESTAMPTZ AS modified, NULL AS unfit, NULL AS unfit_detail, deletions, true AS gone
+FROM past WHERE status <> 'deleted' AND latest.box IS NULL
+AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.uri = past.uri AND listed.member = past.member)
+AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.uri = past.uri AND listed.member = '' AND unfit IS NOT NULL)
 """
+_ORDER = "ORDER BY uri, position, member"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,15 +66,19 @@ class PlanConfig:
     """What a run is to read."""
 
     source: str
-    """Folder or bucket prefix, absolute."""
+    """Folder, bucket prefix or table of URIs, absolute."""
     include: tuple[str, ...]
     """Patterns of names; a * also crosses slashes."""
+    suffixes: tuple[str, ...]
+    """Ends of names, whatever their case; none given admits all."""
     policy: Policy
     """new_only: objects without a row of any model. backfill: without one of this model and decoder."""
     limit: int | None
     """At most so many new objects, the first by name; what is gone is then left for a whole run."""
     allow_shrink: bool
     """Whether more than a fifth of the known objects may be gone."""
+    index_uri: str | None
+    """Folder for what is found in archives; None keeps nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,20 +115,27 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
     publication = table.publications() + 1
     with tempfile.TemporaryDirectory(prefix="crnn-plan-") as folder:
         spool = Path(folder) / "listed.parquet"
-        seen, named = _spool(spool, _in_order(list_objects(config.source)), config.include)
+        seen, named = _spool(spool, items(config.source, config.index_uri), partial(_is_wanted, config))
+        complete = is_complete(config.source)
         database = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": 2})
         with database:
             database.execute("SET enable_progress_bar = false")
             database.execute("SET TimeZone = 'UTC'")
-            database.execute(f"CREATE VIEW listed AS FROM read_parquet('{spool}')")
+            once = "" if complete else "SELECT DISTINCT ON (uri, member) * "
+            database.execute(f"CREATE VIEW listed AS {once}FROM read_parquet('{spool}')")
             database.register("published", published or TABLE_SCHEMA.empty_table())
-            database.execute(_PAST, [config.source.rstrip("/") + "/"])
+            scope = "starts_with(uri, ?)" if complete else "uri IN (SELECT uri FROM listed)"
+            database.execute(
+                _PAST.replace("$scope", scope), [config.source.rstrip("/") + "/"] if complete else []
+            )
+            distinct, _ = (seen, 0) if complete else _counts(database, "FROM listed")
             known, _ = _counts(database, "SELECT latest.size AS size FROM past WHERE status <> 'deleted'")
-            gone, _ = _counts(database, _GONE)
+            gone, _ = _counts(database, _GONE) if complete else (0, 0)
             if not named and not known:
+                asked = " ".join([*config.include, *config.suffixes])
                 raise ConfigError(
-                    f"Nothing to do: {config.source} holds {seen} objects, none of which matches "
-                    f"{' '.join(config.include)}. Check the path and --include."
+                    f"Nothing to do: {config.source} holds {seen} objects, none of which matches {asked}. "
+                    "Check the path, --include and --suffixes."
                 )
             if gone > max(FEW, (1 - LEAST_LEFT) * known) and not config.allow_shrink and not config.limit:
                 raise ShrunkError(
@@ -123,12 +144,15 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
                 )
             query = _new(config, digest, decoder)
             if config.limit:
-                gone, query = 0, f"{query} ORDER BY uri LIMIT {config.limit}"
+                gone, query = 0, f"{query} {_ORDER} LIMIT {config.limit}"
             new, size = _counts(database, query)
             if not config.limit:
-                query = f"SELECT * FROM ({query} UNION ALL {_GONE}) ORDER BY uri"
+                both = f"{query} UNION ALL {_GONE}" if complete else query
+                query = f"SELECT * FROM ({both}) {_ORDER}"
             yield Plan(
-                facts=ListingFacts(seen=seen, named=named, gone=gone, publication=publication),
+                facts=ListingFacts(
+                    seen=seen, named=named, gone=gone, repeated=seen - distinct, publication=publication
+                ),
                 new=new,
                 bytes=size,
                 rows=_tables(database, query),
@@ -137,7 +161,7 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
 
 def _new(config: PlanConfig, digest: str, decoder: int) -> str:
     backfill = f"model_digest = '{digest}' AND decoder_version = {decoder}"
-    return _NEW.format(known=backfill if config.policy == "backfill" else "true")
+    return _NEW.replace("$known", backfill if config.policy == "backfill" else "true")
 
 
 def _counts(database: Any, query: str) -> tuple[int, int]:
@@ -153,36 +177,41 @@ def _tables(database: Any, query: str) -> Iterator[pa.Table]:
         yield pa.Table.from_batches([batch])
 
 
-def _spool(path: Path, objects: Iterable[StoredObject], include: tuple[str, ...]) -> tuple[int, int]:
-    """Writes a listing down; objects in all, and those whose names are wanted."""
+def _spool(path: Path, listed: Iterable[Item], is_wanted: Callable[[Item], bool]) -> tuple[int, int]:
+    """Writes a listing down; items in all, and those that are wanted."""
     seen = named = 0
     with pq.ParquetWriter(path, _SPOOL) as writer:
-        remaining = iter(objects)
+        remaining = iter(listed)
         while page := list(islice(remaining, _PAGE)):
-            rows = [_row(stored, any(fnmatchcase(stored.key, p) for p in include)) for stored in page]
+            rows = [_row(item, is_wanted(item)) for item in page]
             seen, named = seen + len(rows), named + sum(row["wanted"] for row in rows)
             writer.write_table(pa.Table.from_pylist(rows, schema=_SPOOL))
     return seen, named
 
 
-def _row(stored: StoredObject, wanted: bool) -> dict[str, Any]:
+def _is_wanted(config: PlanConfig, item: Item) -> bool:
+    """By name; an archive that isn't whole always is, since who knows what it held."""
+    if item.unfit and not item.member:
+        return True
+    if item.position is not None and not looks_like_an_image(item):
+        return False
+    if config.suffixes and not item.key.lower().endswith(tuple(s.lower() for s in config.suffixes)):
+        return False
+    return any(fnmatchcase(item.key, pattern) for pattern in config.include)
+
+
+def _row(item: Item, wanted: bool) -> dict[str, Any]:
     return {
-        "input_id": input_id(stored.uri, stored.etag, stored.size),
-        "uri": stored.uri,
-        "key": stored.key,
-        "etag": stored.etag,
-        "size": stored.size,
-        "modified": stored.modified,
+        "input_id": input_id(item.uri, item.etag, item.size, item.member),
+        "uri": item.uri,
+        "member": item.member,
+        "key": item.key,
+        "etag": item.etag,
+        "size": item.size,
+        "position": item.position,
+        "box": item.box,
+        "modified": item.modified,
+        "unfit": item.unfit,
+        "unfit_detail": item.detail,
         "wanted": wanted,
     }
-
-
-def _in_order(objects: Iterable[StoredObject]) -> Iterator[StoredObject]:
-    """Refuses a listing whose keys don't increase, since it may hold one twice."""
-    last = b""
-    for stored in objects:
-        key = stored.key.encode()
-        if key <= last:
-            raise StorageError(f"The listing is out of order at {stored.uri}. Run again.")
-        last = key
-        yield stored

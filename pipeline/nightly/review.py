@@ -1,17 +1,24 @@
 """Back into training: the images of a run that are most worth a person's time, as a folder that ingest reads.
 
-<folder>/<id>          the bytes as they were transcribed
+<folder>/<id>          the bytes as they were transcribed; a box as a PNG of its own
 <folder>/labels.tsv    path, text: as the model read it, for a person to correct
 """
 
+import io
 import re
+from collections.abc import Sequence
 
-from pipeline.fetch import FetchConfig, Gone, Wanted, fetch
+from PIL import Image
+
+from crnn.cropping import crop
+from crnn.preprocess import decode_image
+from pipeline.fetch import FetchConfig
+from pipeline.inputs.contents import contents
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import join, write_atomic
 
 _QUERY = """
-SELECT id, uri, etag, size, text FROM published
+SELECT id, uri, member, etag, size, position, box, text FROM published
 WHERE run = ? AND status IN ('ok', 'low_confidence') ORDER BY confidence, id LIMIT ?
 """
 
@@ -33,12 +40,21 @@ def export_review(table: TranscriptTable, run: str, count: int, folder_uri: str,
 
     with duckdb.connect() as database:
         database.register("published", table.rows())
-        rows = database.execute(_QUERY, [run, count]).fetchall()
-    wanted = [Wanted(uri=uri, etag=etag, size=size) for _, uri, etag, size, _ in rows]
+        found = database.execute(_QUERY, [run, count])
+        names = [column[0] for column in found.description]
+        rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
     lines = ["path\ttext"]
-    for (name, *_, text), content in zip(rows, fetch(wanted, config), strict=True):
-        if not isinstance(content, Gone):
-            write_atomic(join(folder_uri, name), content)
-            lines.append("\t".join([name, re.sub(r"\s+", " ", text)]))
+    for row, data in zip(rows, contents(rows, config), strict=True):
+        if isinstance(data, bytes):
+            image = data if row["box"] is None else _cut(data, row["box"])
+            write_atomic(join(folder_uri, row["id"]), image)
+            lines.append("\t".join([row["id"], re.sub(r"\s+", " ", row["text"])]))
     write_atomic(join(folder_uri, "labels.tsv"), "".join(f"{line}\n" for line in lines).encode())
     return len(lines) - 1
+
+
+def _cut(page: bytes, box: Sequence[float]) -> bytes:
+    """A box of a page that could be cut out at night, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(crop(decode_image(page), box)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 PARTITION = "run"
 TABLE_SCHEMA = pa.schema([*TRANSCRIPT_SCHEMA, pa.field(PARTITION, pa.string(), nullable=False)])
 """What readers of the table see: the files' columns, and the run, which is in the paths."""
-CURRENT = "SELECT * FROM published QUALIFY row_number() OVER (PARTITION BY uri ORDER BY publication DESC) = 1"
+CURRENT = """
+SELECT * FROM published
+QUALIFY row_number() OVER (PARTITION BY uri, member ORDER BY publication DESC) = 1
+"""
 """The newest row of everything, for DuckDB, which knows the table as published."""
 _TRIES = 9
 

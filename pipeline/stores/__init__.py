@@ -33,6 +33,12 @@ class Store(Protocol):
     def read(self, uri: str, etag: str | None, limit: int | None) -> bytes:
         """All bytes of an object, if no more than `limit`; with an etag, only of that very version."""
 
+    def read_range(self, uri: str, start: int, length: int, etag: str) -> bytes:
+        """Exactly these bytes of this version of an object."""
+
+    def stat(self, uri: str) -> StoredObject:
+        """An object as a listing would find it, its key its name without folders."""
+
     def write(self, uri: str, data: bytes) -> None:
         """Writes or replaces a whole object; a reader sees all of it or the one before."""
 

@@ -33,10 +33,27 @@ class LocalStore:
             check_size(uri, before.st_size, limit)
             data = file.read()
             after = os.fstat(file.fileno())
-        found = _etag(before)
-        if _etag(after) != found or (etag is not None and etag != found):
-            raise ObjectChangedError(f"{uri} changed since it was listed (etag {etag}, now {_etag(after)}).")
+        if _etag(after) != _etag(before):
+            raise ObjectChangedError(f"{uri} changed while it was read.")
+        _check_etag(uri, after, etag)
         return data
+
+    def read_range(self, uri: str, start: int, length: int, etag: str) -> bytes:
+        """See `Store.read_range`."""
+        with _explained(uri, "read"), local_path(uri).open("rb") as file:
+            data = os.pread(file.fileno(), length, start)
+            _check_etag(uri, os.fstat(file.fileno()), etag)
+        if len(data) != length:
+            raise StorageError(f"{uri} has no bytes {start} to {start + length}.")
+        return data
+
+    def stat(self, uri: str) -> StoredObject:
+        """See `Store.stat`."""
+        path = local_path(uri)
+        with _explained(uri, "look for"):
+            if path.is_dir():
+                raise ObjectNotFoundError(f"{uri} is a folder. Give a file.")
+            return _stored(str(path), path.name, path.stat())
 
     def write(self, uri: str, data: bytes) -> None:
         """See `Store.write`."""
@@ -88,6 +105,11 @@ def local_path(uri: str) -> Path:
     """The absolute path that a local URI names, with ~ expanded."""
     path = unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  resolve() would follow links
+
+
+def _check_etag(uri: str, stat: os.stat_result, etag: str | None) -> None:
+    if etag is not None and etag != _etag(stat):
+        raise ObjectChangedError(f"{uri} changed since it was listed (etag {etag}, now {_etag(stat)}).")
 
 
 def _etag(stat: os.stat_result) -> str:

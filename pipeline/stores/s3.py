@@ -110,6 +110,33 @@ class S3Store:
 
         return self._call(uri, "read", get)
 
+    def read_range(self, uri: str, start: int, length: int, etag: str) -> bytes:
+        """See `Store.read_range`. No checksum of a part is known; its length and etag are verified."""
+        bucket, key = split(uri)
+        asked = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{etag}"'}
+
+        async def get(s3: Any) -> bytes:
+            answer = await s3.get_object(Bucket=bucket, Key=key, **asked)
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+            if len(data) != length or answer.get("ETag", "").strip('"') != etag:
+                raise ConnectionError(f"{len(data)} of {length} bytes came, of etag {answer.get('ETag')}")
+            return data
+
+        return self._call(uri, "read", get)
+
+    def stat(self, uri: str) -> StoredObject:
+        """See `Store.stat`."""
+        bucket, key = split(uri)
+        found = self._call(uri, "look for", lambda s3: s3.head_object(Bucket=bucket, Key=key))
+        return StoredObject(
+            uri=uri,
+            key=key.rpartition("/")[2],
+            size=found["ContentLength"],
+            etag=found["ETag"].strip('"'),
+            modified=found["LastModified"],
+        )
+
     def write(self, uri: str, data: bytes) -> None:
         """See `Store.write`."""
         bucket, key = split(uri)

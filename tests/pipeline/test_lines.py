@@ -36,6 +36,7 @@ def listed(folder: Path, gone: str = "") -> pa.Table:
         {
             "input_id": stored.key,
             "uri": stored.uri,
+            "member": "",
             "key": stored.key,
             "etag": stored.etag,
             "size": stored.size,

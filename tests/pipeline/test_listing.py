@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 from pipeline.listing import Listing, ListingFacts, freeze, input_id, is_frozen, read_listing
 from pipeline.schema import LISTING_SCHEMA
 
-FACTS = ListingFacts(seen=40, named=30, gone=0, publication=7)
+FACTS = ListingFacts(seen=40, named=30, gone=0, repeated=0, publication=7)
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 
 
@@ -20,6 +20,7 @@ def owed(count: int, first: int = 0) -> pa.Table:
         {
             "input_id": input_id(f"/in/{i:04d}", "e", i),
             "uri": f"/in/{i:04d}",
+            "member": "",
             "key": f"{i:04d}",
             "etag": "e",
             "size": i,

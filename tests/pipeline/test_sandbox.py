@@ -68,6 +68,17 @@ def outcome(sandbox: Sandbox, data: bytes) -> str:
     return "a line"
 
 
+def test_boxes_of_a_page_that_kills_are_not_tried_again_and_the_next_page_is(hostile: Sandbox) -> None:
+    box, page = (2.0, 2.0, 22.0, 2.0, 22.0, 12.0, 2.0, 12.0), b"segfault"
+    for told in ("SIGSEGV, SIGSEGV", "another box of this page"):
+        with pytest.raises(ImageRejectedError, match=told):
+            hostile.decode(page, box)
+    fine = b"fine"
+    for _ in range(2):
+        line = hostile.decode(fine, box)
+        assert (line.width, line.height, set(line.pixels[:32])) == (20, 10, {4})
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

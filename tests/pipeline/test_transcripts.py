@@ -34,6 +34,7 @@ def lines() -> pa.Table:
         {
             "input_id": f"{i}",
             "uri": f"/in/{i}",
+            "member": "",
             "key": f"{i}",
             "etag": "e",
             "size": 9,
@@ -54,7 +55,7 @@ def lines() -> pa.Table:
 
 @pytest.fixture
 def listing(tmp_path: Path) -> Listing:
-    facts = ListingFacts(seen=3, named=3, gone=0, publication=1)
+    facts = ListingFacts(seen=3, named=3, gone=0, repeated=0, publication=1)
     return freeze(str(tmp_path / "runs/r"), [lines().select(LISTING_SCHEMA.names)], facts, 3)
 
 

@@ -19,9 +19,12 @@ from PIL import Image, ImageDraw
 
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import delete, write_atomic
+from tests.pipeline.inputs.test_archives import tar
 from tests.pipeline.nightly.night_oracle import Nights, Watcher, is_exact, published, until
 
 IMAGES, SHARD_ROWS = 22, 5
+PACKED = range(8, 12)
+"""Those that lie in an archive."""
 MUTATING = "PUT|POST|DELETE"
 
 
@@ -34,12 +37,17 @@ def nights(s3_server: Any) -> Iterator[Nights]:
 
 @pytest.fixture
 def place(s3_bucket: str, s3_server: Any, untrained_bundle: Path) -> Iterator[dict[str, Any]]:
-    """The config of a night over some images, one of which is none."""
+    """The config of a night over some images, loose and in an archive, one of which is none."""
+    packed = {}
     for number in range(IMAGES - 1):
         image, buffer = Image.new("L", (30 + 5 * number, 24), 230), io.BytesIO()
         ImageDraw.Draw(image).text((4, 6), f"word {number}", 20)
         image.save(buffer, "PNG")
-        write_atomic(f"{s3_bucket}/in/{number:02d}.png", buffer.getvalue())
+        if number in PACKED:
+            packed[f"{number:02d}.png"] = buffer.getvalue()
+        else:
+            write_atomic(f"{s3_bucket}/in/{number:02d}.png", buffer.getvalue())
+    write_atomic(f"{s3_bucket}/in/more.tar", tar(packed))
     write_atomic(f"{s3_bucket}/in/notes.txt", b"no picture")
     yield {
         "input": f"{s3_bucket}/in",

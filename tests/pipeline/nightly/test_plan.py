@@ -11,6 +11,7 @@ from pipeline.listing import ListingFacts, input_id
 from pipeline.nightly.plan import PlanConfig, make_plan
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import list_objects, write_atomic
+from tests.pipeline.inputs.test_archives import packed, tar
 from tests.pipeline.nightly.test_table import nothing, put, row
 
 
@@ -19,7 +20,8 @@ class Corpus:
 
     def __init__(self, folder: str, **options: Any) -> None:
         self.source, self.table = f"{folder}/in", TranscriptTable(f"{folder}/out")
-        usual = {"include": ("*",), "policy": "new_only", "limit": None, "allow_shrink": True}
+        usual = {"include": ("*",), "suffixes": (), "policy": "new_only", "limit": None}
+        usual |= {"allow_shrink": True, "index_uri": f"{folder}/out/archives"}
         self.config = PlanConfig(source=self.source, **usual | options)
         self.nights = 0
 
@@ -45,6 +47,9 @@ class Corpus:
             row(
                 each["key"],
                 facts.publication,
+                member=each["member"],
+                position=each["position"],
+                box=each["box"],
                 input_id=each["input_id"],
                 uri=each["uri"],
                 etag=each["etag"],
@@ -171,6 +176,61 @@ def test_a_prefix_that_may_not_be_listed_is_not_an_empty_one(
     s3_server.order({"kind": "status", "method": "GET", "query": "prefix=in", **fault})
     with pytest.raises(StorageError, match=fault["code"]):
         corpus.plan()
+
+
+def test_members_of_archives_come_and_go_like_objects(corpus: Corpus) -> None:
+    images = {f"{number}.png": b"%d" % number for number in range(4)}
+    write_atomic(f"{corpus.source}/x.tar", tar(images | {"labels.txt": b"left out by name"}))
+    corpus.write("y.zip", "no zip")
+    members = [f"x.tar/{name}" for name in images]
+    night = corpus.night()
+    assert night == dict.fromkeys(["a.png", "b c/ü.png", "z.txt", *members, "y.zip"], "ok")
+    assert corpus.night() == {}
+    write_atomic(f"{corpus.source}/y.zip", packed({"0.png": b"0"}))
+    assert corpus.night() == {"y.zip": "deleted", "y.zip/0.png": "ok"}
+    write_atomic(f"{corpus.source}/x.tar", tar(dict(list(images.items())[:3])))
+    assert corpus.night() == dict.fromkeys(members[:3], "ok") | {members[3]: "deleted"}
+    corpus.remove("x.tar")
+    assert corpus.night() == dict.fromkeys(members[:3], "deleted")
+
+
+def test_what_lies_behind_the_damage_of_an_archive_is_not_taken_for_gone(corpus: Corpus) -> None:
+    images = {f"{number}.png": b"%d" % number for number in range(4)}
+    write_atomic(f"{corpus.source}/x.tar", tar(images))
+    corpus.night()
+    write_atomic(f"{corpus.source}/x.tar", tar(images)[:2_600])
+    facts, rows = corpus.plan()
+    assert {row["member"]: row["unfit"] for row in rows} == {
+        "0.png": None,
+        "1.png": None,
+        "": "damaged_archive",
+    }
+    assert facts.gone == 0
+
+
+def test_a_list_names_what_to_read_once_and_says_nothing_of_what_it_leaves_out(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    listed = f"{tmp_path}/list.csv"
+    lines = ["uri,box", "in/a.png,", "in/a.png,", 'in/a.png,"[0,0,5,5]"', "in/z.txt,", "in/none.png,"]
+    Path(listed).write_text("\n".join(lines))
+    facts, rows = corpus.plan(source=listed)
+    assert (facts.seen, facts.named, facts.repeated, facts.gone, len(rows)) == (5, 5, 1, 0, 4)
+    assert corpus.night(source=listed).keys() == {"in/a.png", "in/z.txt", "in/none.png"}
+    assert corpus.night(source=listed) == {}
+    Path(listed).write_text("\n".join(lines[:3] + lines[4:]))
+    assert corpus.night(source=listed) == {}
+    corpus.write("z.txt", "other and longer")
+    corpus.write("none.png", "there now")
+    assert corpus.night(source=listed) == {"in/z.txt": "ok", "in/none.png": "ok"}
+    assert set(corpus.night()) == {"b c/ü.png"}  # the folder's other objects
+
+
+def test_suffixes_are_asked_for_in_any_case(corpus: Corpus) -> None:
+    corpus.write("c.PNG")
+    facts, rows = corpus.plan(suffixes=(".png",), include=("*c*",))
+    assert [row["key"] for row in rows] == ["b c/ü.png", "c.PNG"]
+    assert (facts.seen, facts.named) == (4, 2)
 
 
 class Model:

@@ -11,6 +11,7 @@ import json, resource, sys, time
 from datetime import UTC, datetime
 import pyarrow as pa
 from pipeline.listing import freeze, input_id
+from pipeline.inputs import listed as inputs
 from pipeline.nightly import plan as module
 from pipeline.nightly.table import TableFile, TranscriptTable
 from pipeline.schema import TRANSCRIPT_SCHEMA
@@ -21,13 +22,14 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 def listed(_):
     for i in range(count):
         yield StoredObject(uri=f"/in/{i:09d}.png", key=f"{i:09d}.png", size=i, etag=f"etag {i}", modified=NOW)
-module.list_objects = listed
+inputs.list_objects = listed
 table, files = TranscriptTable(folder), []
 for start in range(0, count // 2, 10_000):  # the first half is published already
     ids = range(start, min(start + 10_000, count // 2))
     uris = [f"/in/{i:09d}.png" for i in ids]
     columns = {
         "id": uris, "input_id": [input_id(u, f"etag {i}", i) for u, i in zip(uris, ids)], "uri": uris,
+        "member": [""] * len(uris),
         "key": [u[4:] for u in uris], "etag": [f"etag {i}" for i in ids], "size": list(ids),
     }
     same = {"status": "ok", "model_name": "m", "model_version": "1", "model_digest": "d",
@@ -38,7 +40,8 @@ for start in range(0, count // 2, 10_000):  # the first half is published alread
     write_atomic(f"{table.uri}/{files[-1].path}", data)
 table.publish("a", files, epoch=1, publication=1, check=lambda: None)
 before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-config = module.PlanConfig(source="/in", include=("*",), policy="new_only", limit=None, allow_shrink=False)
+config = module.PlanConfig(source="/in", include=("*",), suffixes=(), policy="new_only", limit=None,
+                           allow_shrink=False, index_uri=None)
 with module.make_plan(config, table, digest="d", decoder=1) as plan:
     listing = freeze(folder, plan.rows, plan.facts, 2_048)
 print(json.dumps({"rows": listing.rows, "seen": listing.facts.seen, "seconds": time.monotonic() - began,

@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script>&'\""
 
 
 def figures(run: str, publication: int, **fields: object) -> Figures:
-    facts = ListingFacts(seen=99, named=98, gone=0, publication=publication)
+    facts = ListingFacts(seen=99, named=98, gone=0, repeated=0, publication=publication)
     outcomes = (("ok", "", 40), ("quarantined", "empty", 1))
     usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6}
     return Figures(run=run, model="m 3", facts=facts, outcomes=outcomes, **usual | fields)  # type: ignore[arg-type]

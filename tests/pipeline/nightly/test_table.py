@@ -22,6 +22,7 @@ def row(key: str, publication: int = 1, **fields: Any) -> dict[str, Any]:
         "id": f"id of {key} {publication}",
         "input_id": f"input of {key}",
         "uri": f"/in/{key}",
+        "member": "",
         "key": key,
         "etag": "e",
         "size": 9,
