@@ -6,15 +6,16 @@ python jobs/transcribe.py --input s3://bucket/photographs --output out --model m
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from jobs.cli import Progress, cell, parse_flags, table
+from jobs.cli import Progress, cell, duration, parse_flags, table
 from jobs.runtime import IncompleteError, connect_ray, run_job
 from pipeline.errors import StorageError
 from pipeline.lease import Lease, acquire
 from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.nightly.export import export_rows
-from pipeline.nightly.morning import Figures
+from pipeline.nightly.figures import Figures
+from pipeline.nightly.pace import Pace, last_pace
 from pipeline.nightly.report import report, track
 from pipeline.nightly.review import export_review
 from pipeline.nightly.table import TranscriptTable
@@ -22,7 +23,7 @@ from pipeline.registry import resolve_model
 from pipeline.storage import join
 from pipeline.tracking import flatten
 from pipeline.transcribe_config import TranscribeConfig
-from pipeline.transcription import transcribe
+from pipeline.transcription import recogniser_places, transcribe
 from pipeline.transcription_run import (
     Transcription,
     begin,
@@ -53,13 +54,11 @@ def _transcribe(config: TranscribeConfig) -> None:
     try:
         with acquire(config.output, run, silence_s=config.lease_s) as lease:
             job = begin(config, run, lease)
-            began = time.monotonic()
-            rows = _recognise(job, lease)
-            seconds = time.monotonic() - began
+            work = _recognise(job, lease)
             total = publish(job, lease)
-            print(tell(job, total, rows, seconds))
+            print(tell(job, total, work))
             if total.rows:
-                _report(job, total, rows, seconds)
+                _report(job, total, work)
             if config.export:
                 run_only = job.name if config.export_rows == "run" else None
                 count = export_rows(job.table, config.export, run=run_only)
@@ -68,34 +67,53 @@ def _transcribe(config: TranscribeConfig) -> None:
         raise IncompleteError(f"{error}\n  The same command with --run {run} goes on from there.") from error
 
 
-def _recognise(job: Transcription, lease: Lease) -> int:
-    """Does the shards that are left; rows done by this process."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What this process has done of a run."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    """Ray's start included."""
+    steady: tuple[int, float] = (0, 0.0)
+    """Rows after the first shard that came, and their seconds."""
+    recognisers: int = 0
+
+
+def _recognise(job: Transcription, lease: Lease) -> Work:
+    """Does the shards that are left."""
     owed, left, faults = job.listing.rows, remaining_shards(job), []
     log.info("Run %s: %s new, model %s %s", job.name, cell(owed), job.model.name, job.model.version)
     if not left:
-        return 0
+        return Work()
     before = owed - sum(job.listing.shard_length(shard) for shard in left)
-    done = before
+    began, done, times = time.monotonic(), before, []
     with connect_ray(), Progress(owed, "images", start=before) as progress:
+        places, _ = recogniser_places(job.config.gpu, len(left))
         for result in transcribe(job):
             lease.check()
             done += result.rows
+            times.append((time.monotonic(), done))
             faults += [result.fault] if result.fault else []
             progress.update(done)
     if done != owed:
         raise IncompleteError(incomplete(job, owed - done, faults))
-    return done - before
+    (first, some), (last, _) = times[0], times[-1]
+    seconds = time.monotonic() - began
+    return Work(rows=done - before, seconds=seconds, steady=(done - some, last - first), recognisers=places)
 
 
-def _report(job: Transcription, total: Tally, rows: int, seconds: float) -> None:
+def _report(job: Transcription, total: Tally, work: Work) -> None:
     """The morning page; what is published stays so, whatever becomes of it."""
     figures = Figures(
         run=job.name,
         model=f"{job.model.name} {job.model.version} ({job.model.digest})",
         facts=job.listing.facts,
         outcomes=tuple((status, reason, count) for (status, reason), count in total.outcomes.items()),
-        images=rows,
-        seconds=seconds,
+        images=work.rows,
+        seconds=work.seconds,
+        steady=work.steady,
+        recognisers=work.recognisers,
+        measured=total.figures,
         cost_per_hour=job.config.cost_per_hour,
     )
     try:
@@ -119,28 +137,44 @@ def _report(job: Transcription, total: Tally, rows: int, seconds: float) -> None
 
 def _dry_run(config: TranscribeConfig) -> None:
     model = resolve_model(config.model, resolve_tracking_uri(config.tracking))
-    with plan(config, TranscriptTable(config.output), model) as found:
+    transcripts = TranscriptTable(config.output)
+    with plan(config, transcripts, model) as found:
         told = [
             ("objects", cell(found.facts.seen)),
             ("left out by name", cell(found.facts.seen - found.facts.named)),
-            ("named twice", cell(found.facts.repeated or None)),
+            ("named twice", cell(found.facts.repeated)),
             ("new", cell(found.new)),
             ("bytes to fetch", cell(found.bytes)),
             ("gone", cell(found.facts.gone)),
+            *_foreseen(config, found.new, last_pace(transcripts, config.output)),
             ("model", f"{model.name} {model.version} ({model.digest})"),
         ]
     print("\n".join(f"{name:<16}  {value}" for name, value in told))
 
 
-def tell(job: Transcription, total: Tally, rows: int, seconds: float) -> str:
+def _foreseen(config: TranscribeConfig, images: int, pace: Pace | None) -> list[tuple[str, str]]:
+    """Time and cost, as far as they can be told."""
+    rate, source = config.images_per_second, "as given"
+    if rate is None and pace is not None:
+        rate, source = pace.images_per_second, f"as in run {pace.run}"
+    if rate is None:
+        return [("time", "not known before a night of several shards; give --images-per-second")]
+    seconds = images / rate
+    told = [("time", f"{duration(seconds)} after the start, at {cell(rate)} images/s {source}")]
+    if config.cost_per_hour is not None:
+        told.append(("cost", f"{cell(config.cost_per_hour * seconds / 3600)}"))
+    return told
+
+
+def tell(job: Transcription, total: Tally, work: Work) -> str:
     """What became of the objects, for a person."""
     facts = job.listing.facts
     outcomes = sorted(total.outcomes.items(), key=lambda item: (item[0][0], -item[1]))
     told = [
         ("rows", f"{cell(total.rows)} of {cell(job.listing.rows)} owed"),
         ("objects", f"{cell(facts.seen)}, of which {cell(facts.seen - facts.named)} left out by name"),
-        ("done before", cell(total.rows - rows)),
-        ("images/s", cell(rows / seconds) if rows else None),
+        ("done before", cell(total.rows - work.rows)),
+        ("images/s", cell(work.rows / work.seconds) if work.rows else None),
         ("mean confidence", cell(total.mean_confidence)),
         ("model", f"{job.model.name} {job.model.version} ({job.model.digest})"),
         ("table", f"{job.table.uri} (run={job.name})" if total.rows else "nothing new, nothing published"),

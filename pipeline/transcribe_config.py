@@ -8,6 +8,7 @@ from crnn.shipped import DEFAULT
 from pipeline.errors import ConfigError
 from pipeline.fetch import FetchConfig
 from pipeline.nightly.export import ExportRows, export_format
+from pipeline.nightly.pace import MOST_SHARD_ROWS
 from pipeline.nightly.plan import Policy
 from pipeline.sandbox import SandboxConfig
 from pipeline.storage import absolute
@@ -54,10 +55,13 @@ class TranscribeConfig:
     """File to write rows to when the run is published, such as out.jsonl or s3://b/out.csv.gz."""
     export_rows: ExportRows = "current"
     """current exports the newest row of everything that the table holds; run those of this run."""
-    shard_rows: int = 2_048
-    """Objects that are read and written together: what a crash costs, some ten seconds of one CPU's work."""
+    shard_rows: int | None = None
+    """Images that are read and written together: what a crash costs. Where not given, what a recogniser
+    did in most of a minute the last night."""
+    images_per_second: float | None = None
+    """What --dry-run reckons with; that of the last run where not given."""
     cost_per_hour: float | None = None
-    """Of the machines, in any currency: the report then tells the cost of a million images."""
+    """Of the machines, in any currency: --dry-run then tells the cost, the report a million images'."""
     lease_s: float = 60.0
     """Seconds of silence after which a run is taken for dead; the same for all runs of an output."""
     gpu: bool = False
@@ -74,8 +78,10 @@ class TranscribeConfig:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit {self.limit} leaves nothing to do; give at least 1.")
-        if not 1 <= self.shard_rows <= 16_384:
-            raise ConfigError(f"--shard-rows is from 1 to 16,384; {self.shard_rows} isn't.")
+        if self.shard_rows is not None and not 1 <= self.shard_rows <= MOST_SHARD_ROWS:
+            raise ConfigError(f"--shard-rows is from 1 to {MOST_SHARD_ROWS:,}; {self.shard_rows} isn't.")
+        if self.images_per_second is not None and self.images_per_second <= 0:
+            raise ConfigError(f"--images-per-second {self.images_per_second}: give a positive number.")
         if self.run is not None and not re.fullmatch(r"\w[\w.-]{0,63}", self.run, re.ASCII):
             raise ConfigError(f"--run {self.run!r}: up to 64 letters, digits, '.', '-' and '_'.")
         if not 1 <= self.n_best <= MOST_TEXTS:

@@ -3,8 +3,9 @@
 list → subtract → freeze → fetch → decode → pack → recognise → commit → publish
 """
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from crnn.recognizer import Recognizer
 from pipeline.errors import DataError
+from pipeline.lines import RECOGNISE_S, add
 from pipeline.machine import cluster_resources
 from pipeline.registry import resolve_model
 from pipeline.transcription_run import Transcription, remaining_shards
@@ -50,7 +52,7 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
     todo = remaining_shards(job)
     if not todo:
         return
-    recognisers, cpus = _recognisers(job.config.gpu, len(todo))
+    recognisers, cpus = recogniser_places(job.config.gpu, len(todo))
     read = partial(
         fetch_and_decode,
         shards=todo,
@@ -83,7 +85,7 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
             return
 
 
-def _recognisers(gpu: bool, shards: int) -> tuple[int, int]:
+def recogniser_places(gpu: bool, shards: int) -> tuple[int, int]:
     """How many recognisers at most and the CPUs of each: a third is left to readers, who would starve."""
     resources = cluster_resources()
     cpus = resources.get("CPU", 1.0)
@@ -107,9 +109,10 @@ class PackAndRecognise:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A shard's lines to its transcripts; where there are none, the row as it came."""
-        shard, lines, _ = unpack(batch)
-        if lines is None:
+        packed = unpack(batch)
+        if packed.table is None:
             return batch
+        lines, began = packed.table, time.perf_counter()
         images = line_images(lines, self._job.preprocess.height)
         readings = self._recognizer.recognise(images, others=self._job.config.n_best - 1)
         table = transcripts(
@@ -120,4 +123,5 @@ class PackAndRecognise:
             least_confidence=self._job.config.least_confidence,
             now=datetime.now(UTC),
         )
-        return pack(shard, table)
+        add(packed.figures, RECOGNISE_S, time.perf_counter() - began)
+        return pack(replace(packed, table=table))

@@ -20,6 +20,7 @@ from pipeline.lease import Lease
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing, freeze, is_frozen, read_listing
 from pipeline.mlflow_run import resolve_tracking_uri
+from pipeline.nightly.pace import last_pace, shard_rows
 from pipeline.nightly.plan import Plan, PlanConfig, make_plan
 from pipeline.nightly.store_check import check_put_if_absent
 from pipeline.nightly.table import TranscriptTable
@@ -96,7 +97,8 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         listing = read_listing(run_uri)
     else:
         with plan(config, table, model, index_uri=join(output, "archives")) as planned:
-            listing = freeze(run_uri, planned.rows, planned.facts, config.shard_rows)
+            rows = config.shard_rows or shard_rows(last_pace(table, output))
+            listing = freeze(run_uri, planned.rows, planned.facts, rows)
     return Transcription(
         name=run,
         config=config,

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,15 @@ class Tally:
     """Rows by status and reason."""
     confidence: float = 0.0
     """Sum over the rows with a text."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What was measured while they were made."""
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
             rows=self.rows + other.rows,
             outcomes=self.outcomes + other.outcomes,
             confidence=self.confidence + other.confidence,
+            figures=_sum(self.figures, other.figures),
         )
 
     @classmethod
@@ -61,14 +64,15 @@ class Tally:
 
     def as_json(self) -> list[Any]:
         """For a record."""
-        return [self.rows, [[*outcome, count] for outcome, count in self.outcomes.items()], self.confidence]
+        outcomes = [[*outcome, count] for outcome, count in self.outcomes.items()]
+        return [self.rows, outcomes, self.confidence, self.figures]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> "Tally":
         """The tally that `as_json` gave."""
-        rows, outcomes, confidence = value
+        rows, outcomes, confidence, figures = value
         counts = {(status, reason): count for status, reason, count in outcomes}
-        return cls(rows=rows, outcomes=Counter(counts), confidence=confidence)
+        return cls(rows=rows, outcomes=Counter(counts), confidence=confidence, figures=figures)
 
     def count(self, *statuses: str) -> int:
         """Rows with one of these statuses."""
@@ -158,6 +162,10 @@ def transcripts(
     return conform(pa.table(columns), TRANSCRIPT_SCHEMA)
 
 
+def _sum(one: dict[str, float], two: dict[str, float]) -> dict[str, float]:
+    return {name: one.get(name, 0.0) + two.get(name, 0.0) for name in {**one, **two}}
+
+
 def _alternatives(reading: "Hypothesis") -> list[dict[str, Any]] | None:
     return [
         {"text": other.text, "log_prob": other.log_prob, "confidence": other.confidence}
@@ -165,7 +173,15 @@ def _alternatives(reading: "Hypothesis") -> list[dict[str, Any]] | None:
     ] or None
 
 
-def commit(table_uri: str, run_uri: str, shard: int, rows: pa.Table, listing: Listing) -> Done:
+def commit(
+    table_uri: str,
+    run_uri: str,
+    shard: int,
+    rows: pa.Table,
+    listing: Listing,
+    *,
+    figures: dict[str, float] | None = None,
+) -> Done:
     """Writes a shard's rows and commits them, unless it is committed already; what then counts.
 
     Args:
@@ -174,6 +190,7 @@ def commit(table_uri: str, run_uri: str, shard: int, rows: pa.Table, listing: Li
         shard: Its number.
         rows: Of TRANSCRIPT_SCHEMA, one for each object of the shard.
         listing: What the run owes.
+        figures: What was measured while they were made.
 
     Raises:
         DataError: The rows aren't one for each object.
@@ -198,7 +215,7 @@ def commit(table_uri: str, run_uri: str, shard: int, rows: pa.Table, listing: Li
         raise StorageError(
             f"{uri} doesn't hold what was written to it. Check the store, and run the same again."
         )
-    done = Done(file=file, sha256=sha256, tally=Tally.of(rows))
+    done = Done(file=file, sha256=sha256, tally=replace(Tally.of(rows), figures=figures or {}))
     record = {"file": asdict(file), "sha256": sha256, "tally": done.tally.as_json()}
     if create_exclusive(done_uri(run_uri, shard), json.dumps(record).encode()):
         return done

@@ -14,8 +14,8 @@ from crnn.errors import ImageRejectedError
 from crnn.preprocess import decode_image
 from pipeline.errors import StorageError
 from pipeline.inputs.contents import content
-from pipeline.listing import ListingFacts
 from pipeline.nightly.drift import psi
+from pipeline.nightly.figures import Figures
 from pipeline.nightly.table import TranscriptTable
 
 NIGHTS = 7
@@ -26,34 +26,6 @@ _CONFIDENCE = "printf('%.2f', least(floor(confidence * 20), 19) / 20)"
 _LENGTH = "CASE WHEN length(text) > 20 THEN '21+' ELSE printf('%02d', length(text)) END"
 _PREFIX = "CASE WHEN contains(key, '/') THEN split_part(key, '/', 1) || '/' ELSE '(top)' END"
 MOST_PREFIXES = 30
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Figures:
-    """What of a run only its driver knows."""
-
-    run: str
-    model: str
-    facts: ListingFacts
-    outcomes: tuple[tuple[str, str, int], ...]
-    """(status, reason, rows)."""
-    images: int
-    """Read by the start of the run that published it."""
-    seconds: float
-    """What they took."""
-    cost_per_hour: float | None
-    """Of the machines, in any currency."""
-
-    @property
-    def images_per_second(self) -> float | None:
-        """None where an earlier start had done everything."""
-        return self.images / self.seconds if self.images else None
-
-    @property
-    def cost_per_million(self) -> float | None:
-        """Images at this speed; None where either isn't known."""
-        rate = self.images_per_second
-        return self.cost_per_hour / 3600 / rate * 1e6 if rate and self.cost_per_hour is not None else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +76,9 @@ class Morning:
         record = {
             "figures": asdict(figures),
             "images_per_second": figures.images_per_second,
+            "steady_images_per_second": figures.steady_images_per_second,
+            "recogniser": figures.recogniser,
+            "limit": figures.limit,
             "cost_per_million": figures.cost_per_million,
             "histograms": self.histograms,
             "drift": self.drift,
@@ -119,8 +94,10 @@ class Morning:
         found |= {f"drift/{name}": value for name, value in self.drift.items()}
         rates = {
             "images_per_second": self.figures.images_per_second,
+            "steady_images_per_second": self.figures.steady_images_per_second,
             "cost_per_million": self.figures.cost_per_million,
         }
+        found |= self.figures.measured
         return found | {name: value for name, value in rates.items() if value is not None}
 
 

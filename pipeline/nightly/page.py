@@ -91,7 +91,8 @@ def _cards(morning: Morning) -> str:
         ("objects listed", f"{figures.facts.seen:,}", ""),
         ("gone since", f"{figures.facts.gone:,}", ""),
         ("quarantined", f"{quarantined / max(1, total):.1%}", ""),
-        ("images/s", _short(figures.images_per_second), ""),
+        ("images/s", _short(figures.steady_images_per_second or figures.images_per_second), ""),
+        ("limited by", figures.limit or "–", ""),
         ("cost per million", _short(figures.cost_per_million), ""),
         ("largest drift", _short(worst), verdict(worst) if worst is not None else ""),
     ]

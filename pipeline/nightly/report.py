@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from pipeline import provenance
-from pipeline.nightly.morning import Figures, Morning, gather
+from pipeline.nightly.figures import Figures
+from pipeline.nightly.morning import Morning, gather
 from pipeline.nightly.page import page
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import join, write_atomic

@@ -36,6 +36,8 @@ QUALIFY row_number() OVER (PARTITION BY uri, member ORDER BY publication DESC) =
 """
 """The newest row of everything, for DuckDB, which knows the table as published."""
 _TRIES = 9
+_COMMITS = 100
+"""Commits to look through for the last that published a run; the others but fence runs off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,16 @@ class TranscriptTable:
         """
         table = self._open()
         return (table and table.transaction_version("publication")) or 0
+
+    def last_run(self) -> str | None:
+        """The name of the run that was published last; None where there is none yet.
+
+        Raises:
+            StorageError: The log can't be read.
+        """
+        table = self._open()
+        commits = table.history(_COMMITS) if table is not None else []
+        return next((commit["run"] for commit in commits if commit.get("run")), None)
 
     def rows(self) -> Any:
         """The published rows as a pyarrow data set; None where there are none yet.

@@ -110,8 +110,20 @@ def test_a_dry_run_tells_what_is_new_and_writes_nothing(
     Path("in/b.txt").write_bytes(b"four")
     assert main([*usual, "--dry-run", "--include", "*.txt"]) == ExitCode.OK
     told = capsys.readouterr().out
-    assert re.search(r"objects +2\n.*left out by name +1\nnew +1\nbytes to fetch +4\n", told)
+    assert re.search(r"objects +2\n.*left out by name +1\nnamed twice +0\nnew +1\nbytes to fetch +4\n", told)
     assert not Path("out").exists()
+
+
+def test_a_dry_run_tells_time_and_cost_by_a_rate_that_is_given(
+    usual: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*usual, "--dry-run"]) == ExitCode.OK
+    assert "time              not known before" in capsys.readouterr().out
+    for number in range(359):
+        Path(f"in/{number}.png").write_bytes(b"x")
+    assert main([*usual, "--dry-run", "--images-per-second", "0.5", "--cost-per-hour", "5"]) == ExitCode.OK
+    told = capsys.readouterr().out
+    assert "time              12:00 after the start, at 0.5 images/s as given\ncost              1\n" in told
 
 
 def test_a_job_beside_another_ends_with_75_and_leaves_it_alone(

@@ -70,6 +70,7 @@ def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> 
     [
         ({"limit": 0}, "--limit"),
         ({"shard_rows": 0}, "--shard-rows"),
+        ({"images_per_second": 0.0}, "--images-per-second"),
         ({"max_quarantined": 5}, "--max-quarantined"),
         ({"n_best": 0}, "--n-best"),
         ({"export": "out.xlsx"}, "--export"),

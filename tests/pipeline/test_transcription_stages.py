@@ -4,17 +4,17 @@ import sys
 import pyarrow as pa
 import pytest
 
-from pipeline.transcription_stages import pack, unpack
+from pipeline.transcription_stages import Packed, pack, unpack
 
 
 @pytest.mark.parametrize("table", [None, pa.table({"x": [1, 2]}), pa.table({"x": pa.array([], pa.string())})])
 @pytest.mark.parametrize("fault", [None, "told"])
 def test_a_shard_travels_as_one_row(table: pa.Table | None, fault: str | None) -> None:
-    row = pack(5, table, fault)
+    row = pack(Packed(shard=5, table=table, fault=fault, figures={"seconds/fetch": 0.5}))
     assert row.num_rows == 1
-    shard, found, told = unpack(row)
-    assert (shard, told) == (5, fault)
-    assert found is table or found.equals(table)
+    found = unpack(row)
+    assert (found.shard, found.fault, found.figures) == (5, fault, {"seconds/fetch": 0.5})
+    assert found.table is table or found.table.equals(table)
 
 
 def test_readers_and_writers_import_neither_torch_nor_mlflow() -> None:

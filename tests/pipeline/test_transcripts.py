@@ -107,11 +107,16 @@ def test_the_first_commit_of_a_shard_counts_whoever_else_wrote_one(tmp_path: Pat
 
 
 def test_tallies_add_up_and_travel_in_records() -> None:
-    one = Tally(rows=2, outcomes=Counter({("ok", ""): 2}), confidence=1.0)
-    two = Tally(rows=2, outcomes=Counter({("quarantined", "empty"): 1, ("deleted", "deleted"): 1}))
+    one = Tally(rows=2, outcomes=Counter({("ok", ""): 2}), confidence=1.0, figures={"a": 1.5, "b": 1.0})
+    two = Tally(
+        rows=2,
+        outcomes=Counter({("quarantined", "empty"): 1, ("deleted", "deleted"): 1}),
+        figures={"a": 1.0},
+    )
     both = Tally.from_json((one + two).as_json())
     assert both == one + two
     assert (both.rows, both.mean_confidence) == (4, 0.5)
+    assert both.figures == {"a": 2.5, "b": 1.0}
     assert both.quarantined_share == pytest.approx(1 / 3)
     assert (Tally().mean_confidence, Tally().quarantined_share) == (None, 0)
 

@@ -44,7 +44,7 @@ def night(config: TranscribeConfig) -> int:
             for place in range(len(todo)):
                 lease.check()
                 batch = read(pa.table({"id": [place]}))
-                if unpack(batch)[1] is not None and recognise is not None:
+                if unpack(batch).table is not None and recognise is not None:
                     batch = recognise(batch)
                 (fault,) = keep(batch)["fault"].to_pylist()
                 if fault:

@@ -1,15 +1,19 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from pipeline.lines import DECODE_S, FETCH_S, RECOGNISE_S
 from pipeline.listing import ListingFacts
 from pipeline.mlflow_run import mlflow_client
-from pipeline.nightly.morning import PICTURES, Figures
+from pipeline.nightly.figures import Figures
+from pipeline.nightly.morning import PICTURES
+from pipeline.nightly.pace import last_pace, shard_rows
 from pipeline.nightly.report import report, track
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import list_objects
@@ -21,7 +25,8 @@ HOSTILE = "<script>alert(1)</script>&'\""
 def figures(run: str, publication: int, **fields: object) -> Figures:
     facts = ListingFacts(seen=99, named=98, gone=0, repeated=0, publication=publication)
     outcomes = (("ok", "", 40), ("quarantined", "empty", 1))
-    usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6}
+    usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6, "steady": (30, 1.5), "recognisers": 2}
+    usual |= {"measured": {RECOGNISE_S: 3.0, DECODE_S: 2.0, FETCH_S: 1.0}}
     return Figures(run=run, model="m 3", facts=facts, outcomes=outcomes, **usual | fields)  # type: ignore[arg-type]
 
 
@@ -111,6 +116,40 @@ def test_histograms_count_this_night_and_drift_compares_it_with_those_before(
     told = json.loads((tmp_path / "run2/report.json").read_bytes())
     assert told["drift"] == second.drift
     assert (told["images_per_second"], told["cost_per_million"]) == (20.5, pytest.approx(48.78, rel=1e-3))
+    assert (told["steady_images_per_second"], told["recogniser"], told["limit"]) == (20, 40 / 3, "decode")
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ({"recognisers": 1}, "model"),
+        ({"recognisers": 2, "measured": {RECOGNISE_S: 3.0, FETCH_S: 9.0, DECODE_S: 2.0}}, "fetch"),
+        ({"recognisers": 0}, None),
+        ({"steady": (0, 0.0)}, None),
+        ({"measured": {}}, None),
+    ],
+)
+def test_what_the_images_waited_for_is_named(fields: dict[str, object], limit: str | None) -> None:
+    assert figures("night", 1, **fields).limit == limit
+
+
+def test_the_next_night_knows_how_fast_the_last_was_and_cuts_its_shards_by_that(
+    table: TranscriptTable, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "out")
+    assert last_pace(TranscriptTable(str(tmp_path / "none")), output) is None
+    assert last_pace(table, output) is None  # it has no report yet
+    report(figures("night2", 2), table, f"{output}/runs/night2")
+    table.fence(9)
+    pace = last_pace(table, output)
+    assert pace is not None
+    assert (pace.run, pace.images_per_second, pace.recogniser) == ("night2", 20, 40 / 3)
+    assert shard_rows(pace) == 600
+    assert shard_rows(None) == shard_rows(replace(pace, recogniser=None)) == 2_048
+    assert (shard_rows(replace(pace, recogniser=1)), shard_rows(replace(pace, recogniser=1e6))) == (
+        256,
+        16_384,
+    )
 
 
 def test_a_picture_that_is_gone_by_morning_is_left_out(table: TranscriptTable, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""How fast the last night was: what this one is foreseen and cut by."""
+
+import json
+from dataclasses import dataclass
+
+from pipeline.errors import ObjectNotFoundError
+from pipeline.nightly.table import TranscriptTable
+from pipeline.storage import join, read_bytes
+
+SHARD_SECONDS = 45.0
+"""What one recogniser should take for a shard: what a crash may cost."""
+DEFAULT_SHARD_ROWS, LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 2_048, 256, 16_384
+"""A shard's images travel between processes as one value; and each costs half a dozen requests."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """Of a run that is published."""
+
+    run: str
+    images_per_second: float | None
+    """Of all recognisers together, from the first shard on; None where it did too little to tell."""
+    recogniser: float | None
+    """Images a second of one recogniser at work."""
+
+
+def last_pace(table: TranscriptTable, output_uri: str) -> Pace | None:
+    """The pace of the run that was published last; None where there is no run, or no report of it.
+
+    Raises:
+        StorageError: It can't be told.
+    """
+    run = table.last_run()
+    if run is None:
+        return None
+    try:
+        record = json.loads(read_bytes(join(output_uri, "runs", run, "report.json")))
+        return Pace(
+            run=run, images_per_second=record["steady_images_per_second"], recogniser=record["recogniser"]
+        )
+    except (
+        ObjectNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # an older report, or none: nothing is lost
+        return None
+
+
+def shard_rows(pace: Pace | None) -> int:
+    """Images of a shard, so that a recogniser takes most of a minute for it."""
+    if pace is None or pace.recogniser is None:
+        return DEFAULT_SHARD_ROWS
+    return min(max(round(pace.recogniser * SHARD_SECONDS), LEAST_SHARD_ROWS), MOST_SHARD_ROWS)
