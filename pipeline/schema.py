@@ -104,6 +104,7 @@ TRANSCRIPT_SCHEMA = _schema(
         pa.field("log_prob", pa.float32()),
         pa.field("confidence", pa.float32()),
         pa.field("alternatives", pa.list_(ALTERNATIVE)),
+        pa.field("shadow_text", pa.string()),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         _required("model_name", pa.string()),
@@ -118,10 +119,10 @@ TRANSCRIPT_SCHEMA = _schema(
 the table. uri, member: an object and the part of it that is this image, empty for all of it: a member of an
 archive (position is its first byte, or the row of a Parquet file) or a box on a page (x, y of its corners).
 status: ok or low_confidence with text, log_prob, confidence, the upright image's width and height in pixels
-and, where asked for, alternatives (other texts, likeliest first); quarantined (it can't be read), superseded
-(overwritten before it was read; the next run reads what is there now) or deleted, with a reason in one stable
-word and a detail for a person. publication: the run's place among all that are published; of several rows of
-one uri and member, the one with the highest is current."""
+and, where asked for, alternatives (other texts, likeliest first) and shadow_text (what another model read of
+it); quarantined (it can't be read), superseded (overwritten before it was read; the next run reads what is
+there now) or deleted, with a reason in one stable word and a detail for a person. publication: the run's
+place among all that are published; of several rows of one uri and member, the highest's is current."""
 
 
 def version(schema: pa.Schema) -> int:

@@ -46,6 +46,17 @@ class TranscribeConfig:
     them, which takes about as long as the network."""
     max_quarantined: float = 0.05
     """Publish nothing where a larger share can't be read (and more than a handful)."""
+    canaries: str | None = None
+    """Annotation (columns path, text) of images whose text is known, such as a corrected --review: every
+    shard reads some of them."""
+    max_canary_cer: float = 0.1
+    """Publish nothing where the canaries' character error rate is higher."""
+    min_canary_confidence: float = 0.5
+    """Publish nothing where the canaries' mean confidence is lower."""
+    shadow: str | None = None
+    """Another model, as --model, that reads a sample too: column shadow_text, and how often they agree."""
+    shadow_share: float = 0.02
+    """Share of the images that the shadow model reads."""
     dry_run: bool = False
     """Only tell what a run would do."""
     review: int = 0
@@ -91,6 +102,10 @@ class TranscribeConfig:
             export_format(self.export)
         if not 0 <= self.max_quarantined <= 1:
             raise ConfigError(f"--max-quarantined is a share from 0 to 1; {self.max_quarantined} isn't.")
+        if not 0 < self.shadow_share <= 1:
+            raise ConfigError(f"--shadow-share is above 0 and up to 1; {self.shadow_share} isn't.")
+        if self.max_canary_cer < 0 or not 0 <= self.min_canary_confidence <= 1:
+            raise ConfigError("--max-canary-cer is 0 or more, --min-canary-confidence from 0 to 1.")
         if self.lease_s <= 0:
             raise ConfigError(f"--lease-s {self.lease_s}: give the seconds after which a silent run is dead.")
         inner, outer = (absolute(uri).rstrip("/") + "/" for uri in (self.output, self.input))

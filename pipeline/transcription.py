@@ -4,19 +4,22 @@ list → subtract → freeze → fetch → decode → pack → recognise → com
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
 import pyarrow as pa
 
+from crnn.preprocess import GreyImage
 from crnn.recognizer import Recognizer
 from pipeline.errors import DataError
 from pipeline.lines import RECOGNISE_S, add
 from pipeline.machine import cluster_resources
+from pipeline.nightly.canaries import Aviary
 from pipeline.registry import resolve_model
-from pipeline.transcription_run import Transcription, remaining_shards
+from pipeline.transcribe_config import TranscribeConfig
+from pipeline.transcription_run import Reader, Transcription, remaining_shards
 from pipeline.transcription_stages import fetch_and_decode, pack, unpack, write_and_commit
 from pipeline.transcripts import line_images, transcripts
 
@@ -94,34 +97,52 @@ def recogniser_places(gpu: bool, shards: int) -> tuple[int, int]:
 
 
 class PackAndRecognise:
-    """Ray's actor: a recogniser that is loaded once; a shard's lines to its transcripts."""
+    """Ray's actor: recognisers that are loaded once; a shard's lines to its transcripts."""
 
     def __init__(self, job: Transcription) -> None:
         self._job = job
-        model = resolve_model(job.source.uri, job.source.tracking_uri)
-        if model.digest != job.model.digest:
-            raise DataError(
-                f"{job.source.uri} is {model.digest} on a worker and {job.model.digest} where the job began. "
-                "Give a model that is the same on every node."
-            )
-        device = "cuda" if job.config.gpu else "cpu"
-        self._recognizer = Recognizer.load(model.directory, device=device, precision=job.config.precision)
+        self._recognizer = _recognizer(job.reader, job.config)
+        self._shadow = _recognizer(job.shadow, job.config) if job.shadow else None
+        self._aviary = Aviary(self._recognizer, job.canaries)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A shard's lines to its transcripts; where there are none, the row as it came."""
-        packed = unpack(batch)
+        packed, job = unpack(batch), self._job
         if packed.table is None:
             return batch
         lines, began = packed.table, time.perf_counter()
-        images = line_images(lines, self._job.preprocess.height)
-        readings = self._recognizer.recognise(images, others=self._job.config.n_best - 1)
+        images = line_images(lines, job.preprocess.height)
+        readings = self._recognizer.recognise(images, others=job.config.n_best - 1)
         table = transcripts(
             lines,
             readings,
-            model=self._job.model,
-            publication=self._job.listing.facts.publication,
-            least_confidence=self._job.config.least_confidence,
+            shadow=self._shadow_texts(lines, images),
+            model=job.model,
+            publication=job.listing.facts.publication,
+            least_confidence=job.config.least_confidence,
             now=datetime.now(UTC),
         )
+        self._aviary.watch(packed.shard, job.listing.shards, packed.figures)
         add(packed.figures, RECOGNISE_S, time.perf_counter() - began)
         return pack(replace(packed, table=table))
+
+    def _shadow_texts(self, lines: pa.Table, images: Sequence[GreyImage]) -> dict[str, str]:
+        """What the shadow model reads, by input_id; always of the same images."""
+        if self._shadow is None:
+            return {}
+        readable = lines.filter(lines["pixels"].is_valid())["input_id"].to_pylist()
+        bound = self._job.config.shadow_share * 2**32
+        chosen = [(i, image) for i, image in zip(readable, images, strict=True) if int(i[:8], 16) < bound]
+        texts = self._shadow.recognise([image for _, image in chosen])
+        return {i: reading.text for (i, _), reading in zip(chosen, texts, strict=True)}
+
+
+def _recognizer(reader: Reader, config: TranscribeConfig) -> Recognizer:
+    found = resolve_model(reader.source.uri, reader.source.tracking_uri)
+    if found.digest != reader.model.digest:
+        raise DataError(
+            f"{reader.source.uri} is {found.digest} on a worker and {reader.model.digest} where the job "
+            "began. Give a model that is the same on every node."
+        )
+    device = "cuda" if config.gpu else "cpu"
+    return Recognizer.load(found.directory, device=device, precision=config.precision)

@@ -20,6 +20,7 @@ from pipeline.lease import Lease
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing, freeze, is_frozen, read_listing
 from pipeline.mlflow_run import resolve_tracking_uri
+from pipeline.nightly.canaries import Canary, alarm, fingerprint, load_canaries
 from pipeline.nightly.pace import last_pace, shard_rows
 from pipeline.nightly.plan import Plan, PlanConfig, make_plan
 from pipeline.nightly.store_check import check_put_if_absent
@@ -35,14 +36,38 @@ FEW_QUARANTINED = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reader:
+    """A model and how every node gets it."""
+
+    model: ResolvedModel
+    source: ModelSource
+
+    @classmethod
+    def of(cls, uri: str, tracking_uri: str) -> "Reader":
+        """The model that a URI names now.
+
+        Raises:
+            ModelNotFoundError, BundleError, RegistryError: It can't be used.
+        """
+        model = resolve_model(uri, tracking_uri)
+        found = uri if uri.startswith("s3://") else model.uri
+        return cls(model=model, source=ModelSource(uri=found, tracking_uri=tracking_uri))
+
+    def pinned(self) -> dict[str, str]:
+        """What a run may not change."""
+        return {"name": self.model.name, "version": self.model.version, "digest": self.model.digest}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Transcription:
     """A run that has begun: what it is, pinned."""
 
     name: str
     config: TranscribeConfig
-    model: ResolvedModel
-    source: ModelSource
-    """Where every node finds the model."""
+    reader: Reader
+    shadow: Reader | None
+    """Reads a sample, for comparison."""
+    canaries: tuple[Canary, ...]
     preprocess: PreprocessConfig
     """The model's."""
     listing: Listing
@@ -50,6 +75,11 @@ class Transcription:
     table: TranscriptTable
     run_uri: str
     """Folder of the run's records."""
+
+    @property
+    def model(self) -> ResolvedModel:
+        """The one whose texts count."""
+        return self.reader.model
 
 
 def run_name(config: TranscribeConfig) -> str:
@@ -72,7 +102,10 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         StorageError: The input can't be listed, or the output not written.
     """
     tracking = resolve_tracking_uri(config.tracking)
-    model = resolve_model(config.model, tracking)
+    reader = Reader.of(config.model, tracking)
+    preprocess = Bundle.load(reader.model.directory).preprocess
+    shadow = _shadow(config, tracking, preprocess)
+    canaries = load_canaries(config.canaries) if config.canaries else ()
     source, output = absolute(config.input), absolute(config.output)
     run_uri, table = join(output, "runs", run), TranscriptTable(output)
     check_put_if_absent(output)
@@ -86,7 +119,9 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
             "suffixes": list(config.suffixes),
             "policy": config.policy,
             "limit": config.limit,
-            "model": {"name": model.name, "version": model.version, "digest": model.digest},
+            "model": reader.pinned(),
+            "shadow": {**shadow.pinned(), "share": config.shadow_share} if shadow else None,
+            "canaries": fingerprint(canaries) if canaries else None,
             "decoder_version": DECODER_VERSION,
             "precision": config.precision,
             "least_confidence": config.least_confidence,
@@ -96,21 +131,32 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
     if is_frozen(run_uri):
         listing = read_listing(run_uri)
     else:
-        with plan(config, table, model, index_uri=join(output, "archives")) as planned:
+        with plan(config, table, reader.model, index_uri=join(output, "archives")) as planned:
             rows = config.shard_rows or shard_rows(last_pace(table, output))
             listing = freeze(run_uri, planned.rows, planned.facts, rows)
     return Transcription(
         name=run,
         config=config,
-        model=model,
-        source=ModelSource(
-            uri=config.model if config.model.startswith("s3://") else model.uri, tracking_uri=tracking
-        ),
-        preprocess=Bundle.load(model.directory).preprocess,
+        reader=reader,
+        shadow=shadow,
+        canaries=canaries,
+        preprocess=preprocess,
         listing=listing,
         table=table,
         run_uri=run_uri,
     )
+
+
+def _shadow(config: TranscribeConfig, tracking_uri: str, preprocess: PreprocessConfig) -> Reader | None:
+    if config.shadow is None:
+        return None
+    shadow = Reader.of(config.shadow, tracking_uri)
+    if Bundle.load(shadow.model.directory).preprocess != preprocess:
+        raise ConfigError(
+            f"--shadow {config.shadow} takes line images of another geometry than --model {config.model}: "
+            "they can't read the same ones. Compare them with jobs/evaluate.py."
+        )
+    return shadow
 
 
 @contextmanager
@@ -171,6 +217,16 @@ def publish(job: Transcription, lease: Lease) -> Tally:
             f"{total.count(QUARANTINED)} images can't be read, {total.quarantined_share:.1%} of those looked "
             f"at: more than --max-quarantined {job.config.max_quarantined:g}. Nothing is published. Look at "
             f"{join(job.table.uri, f'run={job.name}')}; a higher one with --run {job.name} publishes it."
+        )
+    told = alarm(
+        total.figures,
+        max_cer=job.config.max_canary_cer,
+        min_confidence=job.config.min_canary_confidence,
+    )
+    if told:
+        raise UnpublishedError(
+            f"{told[0].upper()}{told[1:]}. Nothing is published: the texts can't be trusted. Look at the "
+            f"model and its machines; another bound with --run {job.name} publishes what is there."
         )
     job.table.publish(
         job.name,

@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,7 @@ def transcripts(
     lines: pa.Table,
     readings: Sequence["Hypothesis"],
     *,
+    shadow: Mapping[str, str],
     model: "ResolvedModel",
     publication: int,
     least_confidence: float,
@@ -127,6 +128,7 @@ def transcripts(
     Args:
         lines: Of LINE_SCHEMA.
         readings: One for each line with pixels, in order.
+        shadow: What the shadow model read, by input_id.
         publication: The run's.
         least_confidence: Below it a text has status low_confidence.
         now: In UTC.
@@ -152,6 +154,7 @@ def transcripts(
         "log_prob": [reading and reading.log_prob for reading in found],
         "confidence": [reading and reading.confidence for reading in found],
         "alternatives": [reading and _alternatives(reading) for reading in found],
+        "shadow_text": pa.array([shadow.get(i) for i in lines["input_id"].to_pylist()], pa.string()),
         "model_name": [model.name] * count,
         "model_version": [model.version] * count,
         "model_digest": [model.digest] * count,

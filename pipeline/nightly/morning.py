@@ -14,6 +14,8 @@ from crnn.errors import ImageRejectedError
 from crnn.preprocess import decode_image
 from pipeline.errors import StorageError
 from pipeline.inputs.contents import content
+from pipeline.nightly.canaries import cer
+from pipeline.nightly.canaries import confidence as canary_confidence
 from pipeline.nightly.drift import psi
 from pipeline.nightly.figures import Figures
 from pipeline.nightly.table import TranscriptTable
@@ -39,6 +41,8 @@ class Example:
     detail: str | None
     picture: str | None
     """A PNG as a data: URI; None where there is none."""
+    shadow_text: str | None
+    """What the shadow model read, where it looked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +73,17 @@ class Morning:
     """Drawn uniformly, always the same of one run."""
     quarantined: Mapping[str, tuple[Example, ...]]
     """A few, by reason."""
+    shadowed: int
+    """Images that the shadow model has read, too."""
+    agreed: int
+    """Those of which it read the same text."""
+    disagreements: tuple[Example, ...]
+    """Some of the others, always the same of one run."""
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of equal texts; None where no shadow model looked."""
+        return self.agreed / self.shadowed if self.shadowed else None
 
     def as_json(self) -> bytes:
         """All but the pictures."""
@@ -79,6 +94,9 @@ class Morning:
             "steady_images_per_second": figures.steady_images_per_second,
             "recogniser": figures.recogniser,
             "limit": figures.limit,
+            "canary_cer": cer(figures.measured),
+            "canary_confidence": canary_confidence(figures.measured),
+            "shadow_agreement": self.agreement,
             "cost_per_million": figures.cost_per_million,
             "histograms": self.histograms,
             "drift": self.drift,
@@ -96,6 +114,11 @@ class Morning:
             "images_per_second": self.figures.images_per_second,
             "steady_images_per_second": self.figures.steady_images_per_second,
             "cost_per_million": self.figures.cost_per_million,
+        }
+        rates |= {
+            "canary_cer": cer(self.figures.measured),
+            "canary_confidence": canary_confidence(self.figures.measured),
+            "shadow_agreement": self.agreement,
         }
         found |= self.figures.measured
         return found | {name: value for name, value in rates.items() if value is not None}
@@ -123,6 +146,7 @@ def gather(figures: Figures, table: TranscriptTable) -> Morning:
             for night in (now, before)
         )
         known = any(past["confidence"].values())
+        shadowed = f"{now} AND shadow_text IS NOT NULL"
         reasons = sorted({reason for status, reason, _ in figures.outcomes if status == "quarantined"})
         return Morning(
             figures=figures,
@@ -131,10 +155,18 @@ def gather(figures: Figures, table: TranscriptTable) -> Morning:
             prefixes=tuple(_prefixes(database, now, before)),
             least_confident=_examples(database, f"{now} AND {_READ}", "confidence, id", PICTURES),
             sample=_examples(database, f"{now} AND {_READ}", "md5(id)", PICTURES),
+            shadowed=_rows(database, shadowed),
+            agreed=_rows(database, f"{shadowed} AND shadow_text = text"),
+            disagreements=_examples(database, f"{shadowed} AND shadow_text <> text", "md5(id)", PICTURES),
             quarantined={
                 reason: _examples(database, f"{now} AND reason = '{reason}'", "id", 3) for reason in reasons
             },
         )
+
+
+def _rows(database: Any, where: str) -> int:
+    ((count,),) = database.sql(f"SELECT count(*) FROM published WHERE {where}").fetchall()
+    return int(count)
 
 
 def _counts(database: Any, kind: str, where: str) -> dict[str, int]:
@@ -172,6 +204,7 @@ def _examples(database: Any, where: str, order: str, count: int) -> tuple[Exampl
         "confidence",
         "reason",
         "detail",
+        "shadow_text",
     )
     query = f"SELECT {', '.join(names)} FROM published WHERE {where}"
     found = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
@@ -183,6 +216,7 @@ def _examples(database: Any, where: str, order: str, count: int) -> tuple[Exampl
             confidence=row["confidence"],
             reason=row["reason"],
             detail=row["detail"],
+            shadow_text=row["shadow_text"],
             picture=_picture(row) if row["text"] is not None else None,
         )
         for row in rows

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from pipeline.nightly.canaries import cer, confidence
 from pipeline.nightly.drift import ALARM, WARN, verdict
 from pipeline.nightly.morning import NIGHTS, Example, Morning
 
@@ -65,6 +66,8 @@ def page(morning: Morning) -> str:
         "<h2>A uniform sample, to judge the night by</h2>",
         _sheet(morning.sample),
     ]
+    if morning.disagreements:
+        parts += ["<h2>Where the shadow model reads otherwise</h2>", _sheet(morning.disagreements)]
     if morning.quarantined:
         parts.append("<h2>Quarantined, a few of each reason</h2>")
         rows = [
@@ -94,6 +97,9 @@ def _cards(morning: Morning) -> str:
         ("images/s", _short(figures.steady_images_per_second or figures.images_per_second), ""),
         ("limited by", figures.limit or "–", ""),
         ("cost per million", _short(figures.cost_per_million), ""),
+        ("canaries' CER", _short(cer(figures.measured)), ""),
+        ("canaries' confidence", _short(confidence(figures.measured)), ""),
+        ("shadow agrees", f"{morning.agreement:.1%}" if morning.agreement is not None else "–", ""),
         ("largest drift", _short(worst), verdict(worst) if worst is not None else ""),
     ]
     inner = "".join(
@@ -162,9 +168,15 @@ def _sheet(examples: Sequence[Example]) -> str:
         image = f'<img src="{each.picture}" alt="">' if each.picture else '<span class="soft">gone</span>'
         figures.append(
             f'<figure><div class="frame">{image}</div><figcaption><b>{escape(each.text or "(nothing)")}</b> '
-            f'{_short(each.confidence)}<br><span class="soft">{escape(each.key)}</span></figcaption></figure>'
+            f"{_short(each.confidence)}{_shadow(each)}<br>"
+            f'<span class="soft">{escape(each.key)}</span></figcaption></figure>'
         )
     return f'<div class="sheet">{"".join(figures)}</div>'
+
+
+def _shadow(example: Example) -> str:
+    text = example.shadow_text
+    return "" if text is None or text == example.text else f" · shadow: <b>{escape(text or '(nothing)')}</b>"
 
 
 def _short(value: float | None) -> str:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageDraw
 
+from crnn.checkpoint import Bundle
 from crnn.recognizer import Recognizer
 from pipeline.errors import ObjectNotFoundError, UnpublishedError
 from pipeline.lease import Lease, acquire
@@ -224,6 +225,38 @@ def test_a_night_of_garbage_is_not_published_until_a_person_says_so(
     results, total = run(replace(config, max_quarantined=0.7))
     assert (results, total.rows) == ([], 44)
     assert len(rows(config)) == 44
+
+
+def test_a_night_that_misreads_its_canaries_is_held_back_and_a_shadow_model_reads_along(
+    cluster: None, model: str, tmp_path: Path
+) -> None:
+    source, birds = fill(str(tmp_path / "in"), good()), tmp_path / "birds"
+    fill(str(birds), {"0.png": encoded(word("canary"), "PNG"), "labels.tsv": b"path\ttext\n0.png\tcanary\n"})
+    bundle = Bundle.load(model)
+    weights = {
+        name: -tensor if name.startswith("linears.1") else tensor for name, tensor in bundle.weights.items()
+    }
+    replace(bundle, weights=weights).save(tmp_path / "shadow")
+    config = TranscribeConfig(
+        input=source,
+        output=str(tmp_path / "out"),
+        model=model,
+        run="r",
+        shard_rows=5,
+        canaries=f"{birds}/labels.tsv",
+        shadow=str(tmp_path / "shadow"),
+        shadow_share=1.0,
+    )
+    with pytest.raises(UnpublishedError, match=r"canaries' CER is .*Nothing is published"):
+        run(config)
+    results, total = run(replace(config, max_canary_cer=9.0, min_canary_confidence=0.0))
+    assert results == []
+    assert total.figures["canaries/words"] == 3  # one of each shard
+    assert {"seconds/fetch", "seconds/decode", "seconds/recognise"} <= total.figures.keys()
+    other = Recognizer.load(tmp_path / "shadow")
+    wanted = {key: other([data])[0].text for key, data in good().items()}
+    assert {key: row["shadow_text"] for key, row in rows(config).items()} == wanted
+    assert any(row["shadow_text"] != row["text"] for row in rows(config).values())
 
 
 def test_files_that_were_spoilt_before_they_were_published_stop_it(

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from crnn.checkpoint import Bundle
 from pipeline.errors import ConfigError, ModelNotFoundError
@@ -48,6 +49,8 @@ def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_p
     bundle = Bundle.load(config.model)
     weights = {name: 2 * tensor for name, tensor in bundle.weights.items()}
     replace(bundle, weights=weights).save(tmp_path / "other")
+    Image.new("L", (40, 20), 99).save(tmp_path / "0.png")
+    (tmp_path / "labels.tsv").write_text("path\ttext\n0.png\tword\n")
     for changed in (
         {"model": str(tmp_path / "other")},
         {"limit": 5},
@@ -56,6 +59,8 @@ def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_p
         {"policy": "backfill"},
         {"least_confidence": 0.25},
         {"n_best": 3},
+        {"shadow": str(tmp_path / "other")},
+        {"canaries": str(tmp_path / "labels.tsv")},
     ):
         with pytest.raises(ConfigError, match=rf"another run \({next(iter(changed))} was"):
             started(change(config, **changed))
@@ -73,6 +78,9 @@ def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> 
         ({"images_per_second": 0.0}, "--images-per-second"),
         ({"max_quarantined": 5}, "--max-quarantined"),
         ({"n_best": 0}, "--n-best"),
+        ({"shadow_share": 0.0}, "--shadow-share"),
+        ({"max_canary_cer": -1.0}, "--max-canary-cer"),
+        ({"min_canary_confidence": 2.0}, "--min-canary-confidence"),
         ({"export": "out.xlsx"}, "--export"),
         ({"export": "gs://b/out.csv"}, "gs://"),
         ({"lease_s": 0}, "--lease-s"),
@@ -89,6 +97,14 @@ def test_what_can_not_work_is_refused_before_anything_is_done(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         change(config, **fields)
+
+
+def test_a_shadow_that_takes_other_images_is_refused(config: TranscribeConfig, tmp_path: Path) -> None:
+    bundle = Bundle.load(config.model)
+    geometry = replace(bundle.preprocess, max_width=1024)
+    replace(bundle, preprocess=geometry).save(tmp_path / "other")
+    with pytest.raises(ConfigError, match="another geometry"):
+        started(change(config, shadow=str(tmp_path / "other")))
 
 
 def test_an_output_beside_the_input_is_fine(config: TranscribeConfig) -> None:

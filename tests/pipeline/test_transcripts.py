@@ -62,7 +62,9 @@ def listing(tmp_path: Path) -> Listing:
 def made() -> pa.Table:
     zero = Hypothesis("zero", -0.5, 0.75, alternatives=(Hypothesis("hero", -2.0, 0.125),))
     readings = [zero, Hypothesis("", -1.5, 0.25)]
-    return transcripts(lines(), readings, model=MODEL, publication=7, least_confidence=0.5, now=NOW)
+    return transcripts(
+        lines(), readings, shadow={"2": "two"}, model=MODEL, publication=7, least_confidence=0.5, now=NOW
+    )
 
 
 def test_texts_go_to_the_lines_that_have_pixels_and_reasons_to_the_others() -> None:
@@ -71,6 +73,7 @@ def test_texts_go_to_the_lines_that_have_pixels_and_reasons_to_the_others() -> N
     assert table["text"].to_pylist() == ["zero", None, ""]
     other = {"text": "hero", "log_prob": -2.0, "confidence": 0.125}
     assert table["alternatives"].to_pylist() == [[other], None, None]
+    assert table["shadow_text"].to_pylist() == [None, None, "two"]
     assert table["status"].to_pylist() == ["ok", "quarantined", "low_confidence"]
     assert table["reason"].to_pylist() == [None, "empty", None]
     assert set(table["model_version"].to_pylist()) == {"3"}

@@ -133,6 +133,25 @@ def test_what_the_images_waited_for_is_named(fields: dict[str, object], limit: s
     assert figures("night", 1, **fields).limit == limit
 
 
+def test_the_page_tells_of_canaries_and_where_the_shadow_model_disagrees(tmp_path: Path) -> None:
+    table = TranscriptTable(str(tmp_path / "out"))
+    rows = [
+        row(f"{n}", text="same", shadow_text=["same", "other"][n == 3] if n < 4 else None) for n in range(9)
+    ]
+    table.publish("night1", [put(table, "night1", *rows)], epoch=1, publication=1, check=nothing)
+    canaries = {"words": 2.0, "characters": 10.0, "edits": 1.0, "confidence": 1.5}
+    measured = {f"canaries/{name}": value for name, value in canaries.items()}
+    morning, uri = report(figures("night1", 1, measured=measured), table, str(tmp_path / "run"))
+    assert (morning.shadowed, morning.agreed, morning.agreement) == (4, 3, 0.75)
+    assert [(each.text, each.shadow_text) for each in morning.disagreements] == [("same", "other")]
+    text = Page(Path(uri).read_text()).text
+    assert re.search(r"canaries' CER\s+0\.1\s", text)
+    assert re.search(r"shadow agrees\s+75\.0%", text)
+    assert re.search(r"shadow:\s+other", text)
+    told = morning.metrics()
+    assert (told["canary_cer"], told["canary_confidence"], told["shadow_agreement"]) == (0.1, 0.75, 0.75)
+
+
 def test_the_next_night_knows_how_fast_the_last_was_and_cuts_its_shards_by_that(
     table: TranscriptTable, tmp_path: Path
 ) -> None:
