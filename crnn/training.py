@@ -1,4 +1,8 @@
-"""One training step in one process: loss, gradients, clipping, schedule, averaged weights."""
+"""One training step in one process: loss, gradients, clipping, schedule, averaged weights.
+
+A step never waits for its device: whether a gradient is finite is decided, acted upon and counted there, and
+what a step returns are tensors there, to be read now and then.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,7 +16,7 @@ from torch import Tensor, nn
 from crnn.ctc import ctc_loss
 from crnn.errors import ModelConfigError
 from crnn.model import CRNN
-from crnn.precision import Precision, use_bf16
+from crnn.precision import Precision, allow_tf32, use_bf16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,18 +81,28 @@ class StepOutcome:
     """What one step did on this process."""
 
     losses: Tensor
-    """float32 [N], of this process's images, with the weights before the step; on the device, so that reading
-    them may wait."""
-    grad_norm: float
-    """Norm of the global gradient before clipping."""
+    """float32 [N], of this process's images, with the weights before the step."""
+    grad_norm: Tensor
+    """Norm of the global gradient before clipping; float32 scalar."""
     learning_rate: float
-    applied: bool
-    """False where the gradient wasn't finite: weights and batch-norm statistics are as they were."""
+    applied: Tensor
+    """False where the gradient wasn't finite: weights and batch-norm statistics are as they were. bool
+    scalar."""
 
     @property
     def loss_sum(self) -> Tensor:
         """Sum of the losses, float32 scalar on the device."""
         return self.losses.sum()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Steps whose gradient wasn't finite and that were not applied."""
+
+    count: int
+    """Since they were asked for before."""
+    in_a_row: int
+    """Of the last ones taken."""
 
 
 class Learner:
@@ -114,6 +128,11 @@ class Learner:
         self.model, self.network, self.config = model, network, config
         self.precision, self.world_size = precision, world_size
         self.steps = 0
+        """Taken so far, with those that were refused."""
+        device = next(network.parameters()).device
+        if device.type == "cuda":
+            allow_tf32()
+        self._refused, self._in_a_row = torch.zeros(2, dtype=torch.int64, device=device)
         self.optimizer = _optimizer(network, config)
         self._parameters = list(network.parameters())
         self._buffers = list(network.buffers())
@@ -163,19 +182,36 @@ class Learner:
         return ctc_loss(logits_NTV, batch.targets, batch.target_lengths)
 
     def _apply(self, losses: Tensor, rate: float) -> StepOutcome:
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm))
-        applied = math.isfinite(norm)
-        if applied:
-            self.optimizer.step()
-            self.steps += 1
-            self._average()
-        elif self._buffers:
-            torch._foreach_copy_(self._buffers, self._before)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
+        applied = norm.isfinite()
+        self._update(applied)
+        for buffer, before in zip(self._buffers, self._before, strict=True):
+            buffer.copy_(torch.where(applied, buffer, before))
+        refused = (~applied).long()
+        self._refused += refused
+        self._in_a_row = (self._in_a_row + refused) * refused
+        self.steps += 1
+        self._average()
         self.optimizer.zero_grad(set_to_none=True)
         return StepOutcome(losses=losses, grad_norm=norm, learning_rate=rate, applied=applied)
 
+    def _update(self, applied: Tensor) -> None:
+        if self.config.kind == "adamw":
+            # What torch's gradient scaler tells fused optimisers: 1 leaves weights and moments alone.
+            self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif applied:  # the paper's optimiser can't be told so, and waits for its device
+            self.optimizer.step()
+
+    def take_refused(self) -> Refused:
+        """What was refused since this was called before; waits for the device."""
+        count, in_a_row = torch.stack((self._refused, self._in_a_row)).tolist()
+        self._refused.zero_()
+        return Refused(count=count, in_a_row=in_a_row)
+
     @torch.no_grad()
     def _average(self) -> None:
+        """Moves the averages towards the weights, which after a refused step are those from before it."""
         # Young averages forget fast, so that the first weights don't linger.
         decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
         current = self.network.state_dict()

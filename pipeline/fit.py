@@ -194,7 +194,7 @@ def _train(
         step, ids = given_up
         named = ", ".join(ids[:8]) + (", …" if len(ids) > 8 else "")
         raise DivergedError(
-            f"After step {step} the gradient of {config.max_refused} steps in a row wasn't finite. "
+            f"After step {step} the gradient of {config.max_refused} steps in a row or more wasn't finite. "
             f"{f'Without a finite loss in the last of them: {named}. ' if ids else ''}"
             "Look at these images and labels, or give the run another --name and a lower "
             "--optimizer.learning-rate."

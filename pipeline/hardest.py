@@ -17,6 +17,8 @@ from pipeline.packing import Pack
 from pipeline.pictures import Word, word_sheet
 
 SHOWN = 24
+_UNREAD = 16
+"""Steps whose losses may wait to be read: reading them one by one would stop a GPU's queue each time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,17 +51,31 @@ class Hardest:
 
     def __init__(self) -> None:
         self._words: dict[str, HardWord] = {}
+        self._unread: list[tuple[Pack, Tensor, int]] = []
         self._least = -math.inf  # loss that gets a word in
 
     def add(self, pack: Pack, losses: Tensor, step: int) -> None:
-        """Looks at the words of a step.
+        """Looks at the words of a step, or will.
 
         Args:
             pack: What was learnt from.
             losses: Of each image, float [N].
             step: Number of the step.
         """
-        values = losses.float().nan_to_num(nan=math.inf, posinf=math.inf).tolist()
+        self._unread.append((pack, losses, step))
+        if len(self._unread) >= _UNREAD:
+            self._read()
+
+    def _read(self) -> None:
+        unread, self._unread = self._unread, []
+        losses = [losses.float().nan_to_num(nan=math.inf, posinf=math.inf) for _, losses, _ in unread]
+        values = torch.cat(losses).tolist() if losses else []
+        start = 0
+        for pack, found, step in unread:
+            self._enter(pack, values[start : start + len(found)], step)
+            start += len(found)
+
+    def _enter(self, pack: Pack, values: list[float], step: int) -> None:
         entering = sorted(
             (i for i, loss in enumerate(values) if loss > self._least), key=lambda i: -values[i]
         )
@@ -83,6 +99,7 @@ class Hardest:
 
     def take(self, group: dist.ProcessGroup | None) -> list[HardWord]:
         """The hardest of all ranks, hardest first, and none from here on; a collective."""
+        self._read()
         words, self._words, self._least = list(self._words.values()), {}, -math.inf
         if group is not None:
             shares: list[list[HardWord]] = [[]] * dist.get_world_size(group)

@@ -3,6 +3,11 @@
 import time
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from crnn.training import StepOutcome
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
@@ -24,11 +29,23 @@ class Meter:
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.steps = self.images = 0
-        self.loss_sum = self.wait_s = self.grad_norm = self.learning_rate = 0.0
+        self.wait_s = self.learning_rate = 0.0
+        self._loss_sum = self._grad_norm = torch.zeros(())
 
-    def add(self, loss_sum: float, images: int, grad_norm: float, learning_rate: float) -> None:
-        """Adds one step."""
+    def add(self, outcome: StepOutcome, images: int) -> None:
+        """Adds one step, without a wait for its device."""
         self.steps += 1
         self.images += images
-        self.loss_sum += loss_sum
-        self.grad_norm, self.learning_rate = grad_norm, learning_rate
+        loss_sum: Tensor = outcome.loss_sum.double()
+        self._loss_sum = self._loss_sum + loss_sum if self.steps > 1 else loss_sum
+        self._grad_norm, self.learning_rate = outcome.grad_norm, outcome.learning_rate
+
+    @property
+    def loss_sum(self) -> float:
+        """Of all images; waits for the device."""
+        return float(self._loss_sum)
+
+    @property
+    def grad_norm(self) -> float:
+        """Of the last step; waits for the device."""
+        return float(self._grad_norm)

@@ -221,13 +221,14 @@ class Pack:
         """
         row = {name: table.column(name)[0] for name in table.column_names}
         count, width = row["count"].as_py(), row["width"].as_py()
-        # A copy: the buffer belongs to Ray's object store, which is read-only.
-        pixels = np.frombuffer(row["images"].as_buffer(), np.uint8).reshape(count, 1, height, width).copy()
+        # A copy: the buffer belongs to Ray's object store, which is read-only and which no GPU reads from.
+        pixels = torch.empty((count, 1, height, width), dtype=torch.uint8, pin_memory=device.type == "cuda")
+        pixels.numpy()[:] = np.frombuffer(row["images"].as_buffer(), np.uint8).reshape(pixels.shape)
         # A list scalar's values of a null-free column are a plain array.
         targets = np.array(row["targets"].values, np.int32)
         lengths = np.array(row["target_lengths"].values, np.int32)
         batch = Batch(
-            images_NCHW=torch.from_numpy(pixels).to(device, non_blocking=True),
+            images_NCHW=pixels.to(device, non_blocking=True),
             targets=torch.from_numpy(targets).to(device, non_blocking=True),
             target_lengths=torch.from_numpy(lengths),
         )

@@ -64,13 +64,14 @@ class TrainConfig:
     precision: Precision = "auto"
     """Of the network's forward and backward pass; loss and weights are fp32 in any case."""
     log_every: int = 20
-    """Steps between two points of the curves."""
+    """Steps between two points of the curves, where the step's device is waited for."""
     save_every: int = 100_000
     """Images between two checkpoints, each with a look at the held-out words."""
     keep: int = 2
     """Best checkpoints to keep, besides the last."""
     max_refused: int = 20
-    """Steps in a row whose gradient isn't finite before the run gives up; each is left out and counted."""
+    """Steps in a row whose gradient isn't finite before the run gives up, at the next point of its curves;
+    each is left out and counted."""
     max_failures: int = 3
     """How often a worker may die before the run gives up; it goes on from the last checkpoint each time."""
     grace_s: float = 25.0

@@ -107,7 +107,9 @@ class Worker:
                 self.progress.rejects |= {r["id"]: (r["reason"], r["detail"]) for r in pack.rejects}
             if turn.images:
                 last = pack.batch if pack and count else last or self._blank_batch()
-                if not self._step(last, pack if count else None, turn) and self._gives_up(last, pack):
+                self._step(last, pack if count else None, turn)
+                if self._refused >= self.config.max_refused:
+                    self._give_up(last, pack)
                     return
             if self.progress.images >= next_save:
                 self._save()
@@ -118,35 +120,31 @@ class Worker:
         if not self._has_looked():
             self._save()
 
-    def _step(self, batch: Batch, pack: Pack | None, turn: Turn) -> bool:
-        """Whether the step was applied, which is the same on every rank; without a pack it adds nothing."""
+    def _step(self, batch: Batch, pack: Pack | None, turn: Turn) -> None:
+        """Takes a step; without a pack it adds nothing."""
         if pack:
             outcome = self.learner.step(batch, global_count=turn.images, progress=turn.done)
             self._hardest.add(pack, outcome.losses, self.learner.steps)
         else:
             outcome = self.learner.idle_step(batch, progress=turn.done)
         self.progress.images += turn.images
-        self.progress.skipped_steps += not outcome.applied
-        count = pack.batch.count if pack else 0
-        self.meter.add(float(outcome.loss_sum), count, outcome.grad_norm, outcome.learning_rate)
+        self.meter.add(outcome, pack.batch.count if pack else 0)
         if self.meter.steps >= self.config.log_every:
             self._log_interval()
-        self._refused = 0 if outcome.applied else self._refused + 1
-        return outcome.applied
 
-    def _gives_up(self, batch: Batch, pack: Pack | None) -> bool:
-        """Whether one step too many was refused in a row; says then which images had no finite loss."""
-        if self._refused < self.config.max_refused:
-            return False
+    def _give_up(self, batch: Batch, pack: Pack | None) -> None:
+        """Says which images of the last step, which was refused, had no finite loss."""
         with torch.inference_mode():
             finite = self.learner.losses(batch).isfinite().tolist()
         ids = [i for i, good in zip(pack.ids, finite, strict=False) if not good] if pack else []
         ray.get(self._board.give_up.remote(self.learner.steps, ids))
-        return True
 
     def _log_interval(self) -> None:
+        refused = self.learner.take_refused()  # waits for the device: all steps are done from here on
+        self._refused = refused.in_a_row  # the same on every rank, as the gradient is
+        self.progress.skipped_steps += refused.count
         meter, self.meter = self.meter, Meter()
-        elapsed = time.perf_counter() - meter.started
+        elapsed = self.meter.started - meter.started
         self.progress.seconds += elapsed
         loss_sum, images, wait_s = self._sums([meter.loss_sum, meter.images, meter.wait_s])
         of_ranks = self._of_ranks([meter.images, meter.wait_s])
@@ -170,6 +168,7 @@ class Worker:
             facts: dict[str, float] = {"images": self.progress.images, "total": self.config.total_images}
             facts |= {"step": self.learner.steps, "loss": values["train/loss"], "images_per_s": rate}
             facts |= {"data_wait": values["train/data_wait_share"], "accuracy": self.accuracy}
+            facts |= {"seconds_left": self.config.total_seconds - self.progress.seconds}
             self._board.post.remote(facts)
 
     def _save(self, *, look: bool = True) -> None:

@@ -1,6 +1,8 @@
 """One step: the schedule, the gradient's weighting over processes, averages, recovery, learning at all."""
 
 import math
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from crnn.ctc import ctc_loss
 from crnn.errors import ModelConfigError
 from crnn.model import SMALL, ConvConfig, CRNNConfig, seeded
-from crnn.training import Batch, Learner, OptimizerConfig, frozen_batch_norm
+from crnn.training import Batch, Learner, OptimizerConfig, Refused, frozen_batch_norm
 
 TINY = CRNNConfig(
     convolutions=(ConvConfig(channels=8, batch_norm=True, pool=(16, 4)), ConvConfig(channels=8, pool=(2, 1))),
@@ -135,18 +137,31 @@ def test_a_restored_learner_goes_on_exactly() -> None:
         assert torch.equal(straight.averaged[name], second.averaged[name])
 
 
-def test_a_gradient_that_is_not_finite_is_not_applied() -> None:
-    network = seeded(TINY, 7, seed=0)
-    learner = Learner(network, network, OptimizerConfig(), precision="fp32")
+@pytest.mark.parametrize("kind", ["adamw", "adadelta"])
+def test_a_gradient_that_is_not_finite_is_not_applied(kind: str) -> None:
+    network, config = seeded(TINY, 7, seed=0), OptimizerConfig(kind=kind)  # type: ignore[arg-type]
+    learner = Learner(network, network, config, precision="fp32")
     before = {name: t.clone() for name, t in network.state_dict().items()}
     impossible = random_batch(2, seed=0, width=32)
     target = torch.ones(40, dtype=torch.int32)  # 40 characters don't fit 8 frames
     batch = Batch(images_NCHW=impossible.images_NCHW, targets=target, target_lengths=torch.tensor([20, 20]))
+    good = random_batch(2, seed=1)
     outcome = learner.step(batch, global_count=2, progress=0.5)
     assert math.isinf(float(outcome.loss_sum))
     assert not outcome.applied
-    assert learner.steps == 0
     assert all(torch.equal(t, network.state_dict()[name]) for name, t in before.items())
+    assert all(torch.equal(t, learner.averaged[name]) for name, t in before.items())
+    learner.step(batch, global_count=2, progress=0.5)
+    assert learner.take_refused() == Refused(count=2, in_a_row=2)
+    learner.step(batch, global_count=2, progress=0.5)
+    assert learner.take_refused() == Refused(count=1, in_a_row=3)
+    assert learner.step(good, global_count=2, progress=0.5).applied
+    assert learner.take_refused() == Refused(count=0, in_a_row=0)
+    assert learner.steps == 4
+    # What was refused left no trace in the optimiser either: the step after it is a fresh learner's first.
+    fresh = seeded(TINY, 7, seed=0)
+    Learner(fresh, fresh, config, precision="fp32").step(good, global_count=2, progress=0.5)
+    assert all(torch.equal(t, network.state_dict()[name]) for name, t in fresh.state_dict().items())
 
 
 def test_idle_steps_leave_batch_norm_statistics_alone() -> None:
@@ -191,3 +206,52 @@ def test_averaged_weights_follow_the_weights() -> None:
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ModelConfigError):
         OptimizerConfig(**change)  # type: ignore[arg-type]
+
+
+def on(device: str, batch: Batch) -> Batch:
+    return Batch(
+        images_NCHW=batch.images_NCHW.to(device),
+        targets=batch.targets.to(device),
+        target_lengths=batch.target_lengths,
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("precision", "off"), [("fp32", 2e-3), ("bf16", 3e-2)])
+def test_a_gpu_takes_the_steps_that_a_cpu_takes(precision: str, off: float) -> None:
+    losses: dict[str, list[float]] = {}
+    for device in ("cpu", "cuda"):
+        network = seeded(SMALL, 7, seed=0).to(device)
+        kind = precision if device == "cuda" else "fp32"
+        learner = Learner(network, network, OptimizerConfig(learning_rate=1e-4), precision=kind)  # type: ignore[arg-type]
+        batches = [on(device, random_batch(16, seed=i)) for i in range(8)]
+        steps = [learner.step(b, global_count=16, progress=0.5) for b in batches]
+        losses[device] = [float(step.loss_sum) for step in steps]
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=off)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_step_on_a_gpu_waits_for_nothing_but_what_ctc_itself_waits_for() -> None:
+    network = seeded(SMALL, 7, seed=0).to("cuda")
+    learner, batch = Learner(network, network, OptimizerConfig()), on("cuda", random_batch(16, seed=0))
+    for _ in range(3):  # the first steps make the optimiser's state
+        learner.step(batch, global_count=16, progress=0.5)
+
+    def waits(work: Callable[[], object]) -> int:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                work()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return sum("synchronizing" in str(warning.message) for warning in caught)
+
+    logits_NTV = torch.zeros(16, 16, 7, device="cuda", requires_grad=True)
+
+    def ctc() -> None:
+        ctc_loss(logits_NTV, batch.targets, batch.target_lengths).sum().backward()
+
+    assert waits(lambda: learner.step(batch, global_count=16, progress=0.5)) <= waits(ctc)
