@@ -5,6 +5,7 @@ python jobs/train.py RECIPE --flag value
 
 import difflib
 import inspect
+import math
 import sys
 import time
 from collections import deque
@@ -120,15 +121,21 @@ class Progress:
         self._shown = float("-inf")
         self._line = ""
 
-    def update(self, done: int, **facts: float | str) -> None:
-        """Tells that `done` items are done in all, with facts to show beside them; cheap to call often."""
+    def update(self, done: int, *, at_most_s: float = math.inf, **facts: float | str) -> None:
+        """Tells how far the job is; cheap to call often.
+
+        Args:
+            done: Items that are done in all.
+            at_most_s: Seconds after which it ends in any case.
+            facts: To show beside it.
+        """
         now = self._clock()
         if now - self._shown >= self._every or done == self._total:
             self._recent.append((now, done))
             self._shown = now
-            self._show(self._text(done, facts))
+            self._show(self._text(done, at_most_s, facts))
 
-    def _text(self, done: int, facts: Mapping[str, float | str]) -> str:
+    def _text(self, done: int, at_most_s: float, facts: Mapping[str, float | str]) -> str:
         (first, before), (last, _) = self._recent[0], self._recent[-1]
         rate = (done - before) / (last - first) if last > first else 0.0
         parts = [
@@ -137,8 +144,9 @@ class Progress:
         parts += [f"{name.replace('_', ' ')} {cell(value)}" for name, value in facts.items()]
         if rate > 0:
             parts.append(f"{cell(float(rate))}/s")
-            if self._total is not None and done < self._total:
-                parts.append(f"{duration((self._total - done) / rate)} left")
+            left = at_most_s if self._total is None else min(at_most_s, (self._total - done) / rate)
+            if 0 < left < math.inf:
+                parts.append(f"{duration(left)} left")
         return "  ".join(parts)
 
     def _show(self, line: str) -> None:

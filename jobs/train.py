@@ -89,6 +89,7 @@ class Line:
             self._progress = Progress(int(facts["total"]), "images", start=int(facts["images"]))
         self._progress.update(
             int(facts["images"]),
+            at_most_s=facts["seconds_left"],
             step=int(facts["step"]),
             loss=round(facts["loss"], 3),
             data_wait=f"{facts['data_wait']:.0%}",

@@ -178,3 +178,17 @@ def test_progress_renews_one_line_on_a_terminal() -> None:
 )
 def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("total", "at_most_s", "told"),
+    [(1000, 30.0, "0:30 left"), (1000, 300.0, "1:00 left"), (None, 30.0, "0:30 left"), (1000, -1.0, "")],
+)
+def test_progress_of_a_job_that_ends_by_its_time_tells_the_shorter_of_both(
+    total: int | None, at_most_s: float, told: str
+) -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Progress(total, "images", stream=stream, clock=clock) as progress:
+        clock.now = 40.0
+        progress.update(400, at_most_s=at_most_s)
+    assert stream.getvalue().partition("10/s")[2].strip() == told
