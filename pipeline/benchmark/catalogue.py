@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from pipeline.benchmark.decoding import decoding
+from pipeline.benchmark.end_to_end import end_to_end
 from pipeline.benchmark.measure import Stage
 from pipeline.benchmark.peers import peers
 from pipeline.benchmark.recognition import preparation, recognition
@@ -14,6 +15,7 @@ STAGES: Mapping[str, Stage] = {
     "peers": peers,
     "feed": feed,
     "step": step,
+    "end-to-end": end_to_end,
     "prepare": preparation,
     "recognise": recognition,
     "decode": decoding,

@@ -1,9 +1,11 @@
 """Measuring: medians of rounds after a warm-up, and what the hardware could do at the very best."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -125,6 +127,22 @@ def torch_threads(count: int) -> Iterator[None]:
 def fair_clock(device: torch.device, threads: int) -> Clock:
     """CPU time where one thread does all the work, so that busy neighbours don't count; else the wall's."""
     return time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
+
+
+def tree_seconds() -> float:
+    """CPU seconds that this process and all below it have taken, such as a local Ray's; 0 but on Linux."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = file.read_text().rpartition(")")[2].split()
+            pid = int(file.parent.name)
+            # Its own, and those of children that have ended.
+            parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    found = {os.getpid()}
+    while below := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= below
+    return sum(ticks.get(pid, 0) for pid in found) / os.sysconf("SC_CLK_TCK")
 
 
 def matrix_flops(setting: Setting, dtype: torch.dtype, threads: int = 1) -> float:

@@ -1,14 +1,19 @@
 """How fast training is fed and how fast it steps, each alone: the slower one is what a run can reach."""
 
+import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Literal
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import torch
+from PIL import Image
 
 from crnn.charset import LATIN94
 from crnn.model import NETWORKS, forward_flops, seeded
@@ -16,6 +21,7 @@ from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig, decode_image
 from crnn.training import Batch, Learner, OptimizerConfig
 from pipeline.benchmark.measure import (
+    Rate,
     Row,
     Setting,
     computations,
@@ -27,58 +33,107 @@ from pipeline.benchmark.measure import (
 )
 from pipeline.labels import LabelRules
 from pipeline.manifest import Manifest
-from pipeline.order import Window
+from pipeline.order import Part, Window
 from pipeline.packing import Packer, Source
-from pipeline.shards import write_shard
+from pipeline.shards import read_shard, write_shard
 from pipeline.synthesis.asset_builder import default_assets
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import scene
 from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.stream import Stream
 
 WIDTH = 100
 """Pixels of the images, as in the paper's training."""
-_CODINGS: tuple[Literal["jpeg", "raw"], ...] = ("jpeg", "raw")
+PACK_COLUMNS = 12_800
+Coding = Literal["jpeg", "png", "raw"]
+_CODINGS: tuple[Coding, ...] = ("jpeg", "png", "raw")
 _ROWS = 1_024
-_COLUMNS = 12_800
+_WINDOW_ROWS = 16_384
 _IMAGES = {"cpu": 64, "cuda": 2_048}
 _LETTERS = 6
-_UNIT = "images/s"
+_FEED, _UNIT = "feed", "images/s"
 
 
 def feed(setting: Setting) -> Iterator[Row]:
-    """A shard of words on a disk to packs of equal width, by one core; decoding alone is the ceiling."""
+    """A shard of words on a disk, or words that are only drawn then, to packs of equal width, by one core;
+    decoding or drawing alone is the ceiling. Besides, how many images of each coding a megabyte of Parquet
+    under zstd holds, and the share of the packs' pixels that isn't padding."""
     return feed_rows(default_assets(), setting)
 
 
 def feed_rows(assets: Assets, setting: Setting) -> Iterator[Row]:
     """As `feed`, with other assets."""
     for coding in _CODINGS:
-        table = Generator(replace(scene(), coding=coding), assets, "train", 7).shard(0, _ROWS)
-        yield from _feed(table, coding, setting)
+        with TemporaryDirectory() as folder:
+            manifest = make_shards(folder, assets, coding)
+            source = Source(uri=folder, content=manifest)
+            images = read_shard(folder, manifest.shards[0], ["image"])["image"].to_pylist()
+            bare = rate(partial(_decode, images), setting, time.process_time)
+            window = Window.whole(index=0, epoch=0, shards=[0])
+            found = rate(partial(_pack, source, window), setting, time.process_time)
+            told = f"{coding} shard to packs"
+            yield row(_FEED, told, _UNIT, found, ceiling=bare.median, bound="decoding alone")
+            size = manifest.rows / (manifest.shards[0].bytes / 1e6)
+            yield row(_FEED, f"{coding} shard", "images/MB", Rate(median=size, low=size, high=size))
+    yield from _stream(assets, setting)
 
 
-def _feed(table: pa.Table, coding: str, setting: Setting) -> Iterator[Row]:
-    with TemporaryDirectory() as folder:
-        manifest = Manifest(shards=(write_shard(folder, 0, table),))
-        rules = LabelRules(charset=LATIN94, preprocess=PreprocessConfig(), network=NETWORKS["paper"])
-        packer = Packer(
-            sources=(Source(uri=folder, content=manifest),), rules=rules, pack_columns=_COLUMNS, seed=7
-        )
-        images = table.column("image").to_pylist()
-        window = Window.whole(index=0, epoch=0, shards=[0])
+def make_shards(folder: str, assets: Assets, coding: Coding, shards: int = 1) -> Manifest:
+    """A data set of `scene`, of 1,024 words a shard."""
+    pictures = replace(scene(), coding="jpeg" if coding == "jpeg" else "raw")
+    generator = Generator(pictures, assets, "train", 7)
+    made = []
+    for number in range(shards):
+        table = generator.shard(number, _ROWS)
+        if coding == "png":
+            coded = pa.array(map(_png, table["image"].to_pylist()), pa.binary())
+            table = table.set_column(table.column_names.index("image"), "image", coded)
+        made.append(write_shard(folder, number, table))
+    return Manifest(shards=tuple(made))
 
-        def pack() -> int:
-            return sum(table["count"][0].as_py() for table in packer.packs(window))
 
-        def decode() -> int:
-            for data in images:
-                decode_image(data)
-            return len(images)
+def _stream(assets: Assets, setting: Setting) -> Iterator[Row]:
+    stream = Stream.open(f"synth://scene?assets={quote(assets.uri)}&seed=7", LATIN94)
+    source = Source(uri=stream.uri, content=stream)
 
-        bare = rate(decode, setting, time.process_time)
-        found = rate(pack, setting, time.process_time)
-        told = f"{coding} shard to packs"
-        yield row("feed", told, _UNIT, found, ceiling=bare.median, bound="decoding alone")
+    def draw() -> int:
+        return sum(1 for _ in islice(stream.shard(0), _ROWS))
+
+    bare = rate(draw, setting, time.process_time)
+    window = Window(index=0, parts=(Part(shard=0, epoch=0, stop=_ROWS),))
+    found = rate(partial(_pack, source, window), setting, time.process_time)
+    yield row(_FEED, "stream to packs", _UNIT, found, ceiling=bare.median, bound="drawing alone")
+    useful = _useful(stream)
+    told = Rate(median=useful, low=useful, high=useful)
+    yield row(_FEED, "pixels that aren't padding", "%", told, ceiling=100.0, bound="no padding")
+
+
+def _useful(stream: Stream) -> float:
+    """Percentage of pixels in the packs of a window that are images'."""
+    rows, geometry = islice(stream.shard(0), _WINDOW_ROWS), PreprocessConfig()
+    scaled = [geometry.scaled_width(row["width"], row["height"]) for row in rows]
+    return 100.0 * sum(scaled) / sum(map(geometry.canonical_width, scaled))
+
+
+def _packer(source: Source) -> Packer:
+    rules = LabelRules(charset=LATIN94, preprocess=PreprocessConfig(), network=NETWORKS["paper"])
+    return Packer(sources=(source,), rules=rules, pack_columns=PACK_COLUMNS, seed=7)
+
+
+def _pack(source: Source, window: Window) -> int:
+    return sum(table["count"][0].as_py() for table in _packer(source).packs(window))
+
+
+def _decode(images: Sequence[bytes]) -> int:
+    for data in images:
+        decode_image(data)
+    return len(images)
+
+
+def _png(raw: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(decode_image(raw)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def step(setting: Setting) -> Iterator[Row]:

@@ -1,5 +1,8 @@
 """Medians, ratios and threads, with a clock that the test winds."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -11,6 +14,7 @@ from pipeline.benchmark.measure import (
     rate,
     row,
     torch_threads,
+    tree_seconds,
 )
 
 
@@ -62,3 +66,15 @@ def test_ceilings_are_those_of_a_machine_and_not_of_a_calculator() -> None:
     quick = Setting(rounds=1, seconds=1e-3)
     assert 1e8 < matrix_flops(quick, torch.float32) < 1e16
     assert 1e7 < memory_bytes_per_second(quick) < 1e14
+
+
+def test_cpu_time_of_processes_below_this_one_counts() -> None:
+    work = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.3: pass\nprint(); input()"
+    before, pipe = tree_seconds(), subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", work], stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        during = tree_seconds()
+        child.communicate("\n")
+    assert during - before >= 0.3
+    assert tree_seconds() >= during  # also when it has ended

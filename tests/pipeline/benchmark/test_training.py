@@ -7,10 +7,16 @@ from pipeline.synthesis.assets import Assets
 QUICK = Setting(rounds=1, seconds=1e-3, networks=("tiny",))
 
 
-def test_the_feed_is_measured_beside_decoding_alone(tiny_assets: str) -> None:
-    jpeg, raw = feed_rows(Assets.open(tiny_assets), QUICK)
-    assert (jpeg.name, raw.name) == ("jpeg shard to packs", "raw shard to packs")
-    assert all(found.value > 0 and found.bound == "decoding alone" for found in (jpeg, raw))
+def test_the_feed_is_measured_beside_what_bounds_it(tiny_assets: str) -> None:
+    rows = {row.name: row for row in feed_rows(Assets.open(tiny_assets), QUICK)}
+    for coding in ("jpeg", "png", "raw"):
+        assert rows[f"{coding} shard to packs"].bound == "decoding alone"
+    sizes = [rows[f"{coding} shard"].value for coding in ("jpeg", "png", "raw")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert rows["stream to packs"].bound == "drawing alone"
+    assert 80 < rows["pixels that aren't padding"].value < 100
+    assert all(row.value > 0 for row in rows.values())
+    assert len(rows) == 8
 
 
 def test_steps_are_measured_beside_a_matrix_product() -> None:
