@@ -292,5 +292,9 @@ def easy() -> SynthesisConfig:
     )
 
 
+DRAWING = 1
+"""Counts the changes of the code by which the same seed gives other pictures: a stream, which is drawn anew
+whenever its run goes on, is another one then."""
+
 PRESETS = {preset.__name__: preset for preset in (scene, document, easy)}
 """By name, as recipes and `synth:` sources take them."""

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.schema import SAMPLE_SCHEMA, version
 from pipeline.storage import absolute
 from pipeline.synthesis.assets import DEFAULT_URI, Assets
-from pipeline.synthesis.config import PRESETS, SynthesisConfig
+from pipeline.synthesis.config import DRAWING, PRESETS, SynthesisConfig
 from pipeline.synthesis.split import Split
 
 SCHEME = "synth"
@@ -89,7 +89,7 @@ class Stream:
     @property
     def config(self) -> Mapping[str, Any]:
         """All that the words depend on, as a stored data set's manifest has it."""
-        made = {"split": SPLIT, "seed": self.seed, "assets": self.assets_fingerprint}
+        made = {"split": SPLIT, "seed": self.seed, "assets": self.assets_fingerprint, "drawing": DRAWING}
         return {**made, "config": asdict(self.pictures)}
 
     @property
