@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Facts = Mapping[str, float]
 POLL_S = 0.5
@@ -86,7 +87,9 @@ def open_board(show: Callable[[Facts], None]) -> Iterator[Any]:
     Yields:
         The actor's handle, for workers: `handle.post.remote(facts)` waits for nothing.
     """
-    handle: Any = ray.remote(Board).options(num_cpus=0).remote()
+    # With the driver, whose end is the run's in any case: another node may die while the run goes on.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    handle: Any = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
     ended = threading.Event()
 
     def follow() -> None:
