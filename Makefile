@@ -10,7 +10,7 @@ KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") |
 STAMP := .venv/ready-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults cluster-test lint demo probe ui
+.PHONY: help setup test faults cluster-test lint demo probe peers ui
 .SILENT:
 
 help:
@@ -21,6 +21,7 @@ help:
 	echo "make cluster-test  a cluster of hosts in network namespaces: who may come in; as root, minutes"
 	echo "make lint   style, types and layers only"
 	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"
+	echo "make peers  other people's generators and readers in environments of their own, to measure beside ours"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 
 setup: $(STAMP)
@@ -51,6 +52,9 @@ demo: $(STAMP)
 
 probe: $(STAMP)
 	infra/probe.sh $(NAME) $(CHANGE)
+
+peers:
+	PYTHON="$(PYTHON)" infra/peers/setup.sh
 
 ui: $(STAMP)
 	test -f out/mlflow.db || { echo "There are no runs yet: make demo makes the first."; exit 1; }

@@ -17,6 +17,9 @@ from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.evaluation import EvaluationReport, evaluate_models
 from pipeline.gate import Comparison, compare, judge
 from pipeline.manifest import Manifest
+from pipeline.peers import HEADERS as PEER_HEADERS
+from pipeline.peers import read_with_peers
+from pipeline.peers import rows as peer_rows
 from pipeline.protocols import named_uris
 from pipeline.publish import keep, prepare, track
 from pipeline.registry import register_bundle, resolve_model, set_alias
@@ -50,6 +53,8 @@ class EvaluateConfig:
     ones are searched near the best path only, as in the paper."""
     details: bool = False
     """Print accuracy by length, source and width too; they are logged and kept in any case."""
+    peers: bool = False
+    """Read the sets with Tesseract and PP-OCR too, which `make peers` installs."""
     compare: str | None = None
     """Another model to show the differences to, image by image."""
     promote: bool = False
@@ -113,6 +118,8 @@ def run(config: EvaluateConfig) -> int:
     comparisons = tuple(compare(*pair) for pair in zip(report.sets, other.sets, strict=True)) if other else ()
     verdict = judge(report, other, config.margin) if config.promote else None
     text = tell(report, other, comparisons, details=config.details)
+    if config.peers:
+        text += f"\n\n{table(PEER_HEADERS, peer_rows(report, read_with_peers(report)))}"
     if verdict:
         version = f"version {report.model.version}"
         decided = f"{version} {'takes over' if verdict.promote else 'is kept out'}"

@@ -1,7 +1,17 @@
 #!/usr/bin/env bash
-# Environments of their own for other people's generators, which need older libraries than ours.
-# jobs/benchmark.py --stages peers measures what is there.
+# Environments of their own for other people's generators and readers, which need other libraries than ours.
+# jobs/benchmark.py --stages peers and jobs/evaluate.py --peers measure what is there. Without root; from Debian
+# or Ubuntu comes Tesseract's English model alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-[ -x out/peers/trdg/bin/python ] || ${PYTHON:-python3} -m venv out/peers/trdg
-out/peers/trdg/bin/pip install -qq --disable-pip-version-check 'trdg==1.8.0' 'pillow<10' 'numpy<2' 'opencv-python-headless<4.12'
+environment() {
+  [ -x "out/peers/$1/bin/python" ] || ${PYTHON:-python3} -m venv "out/peers/$1"
+  "out/peers/$1/bin/pip" install -qq --disable-pip-version-check "${@:2}"
+}
+environment trdg 'trdg==1.8.0' 'pillow<10' 'numpy<2' 'opencv-python-headless<4.12'
+environment readers 'tesserocr==2.13.0' 'rapidocr-onnxruntime==1.4.4' 'rapidocr==3.10.0' 'onnxruntime<2'
+if [ ! -f out/peers/tessdata/eng.traineddata ]; then
+  mkdir -p out/peers/tessdata out/peers/debian
+  (cd out/peers/debian && apt-get -qq download tesseract-ocr-eng && dpkg -x tesseract-ocr-eng_*.deb .)
+  find out/peers/debian -name eng.traineddata -exec cp {} out/peers/tessdata/ \;
+fi

@@ -20,7 +20,7 @@ def peers(setting: Setting) -> Iterator[Row]:
     """Pictures of 32 pixels' height a second by TextRecognitionDataGenerator, on one core."""
     python = ROOT / TRDG
     if not python.is_file():
-        log.warning("No peer is installed here, and none is measured: infra/peers/setup.sh installs them.")
+        log.warning("No peer is installed here, and none is measured: `make peers` installs them.")
         return
     command = [
         str(python),
@@ -31,6 +31,6 @@ def peers(setting: Setting) -> Iterator[Row]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
-    for name, rates in json.loads(done.stdout).items():
+    for name, rates in json.loads(done.stdout.splitlines()[-1]).items():
         found = Rate(median=median(rates), low=min(rates), high=max(rates))
         yield row("peers", name, "images/s", found)

@@ -15,12 +15,12 @@ def test_a_peer_that_is_not_installed_is_told_of(
 ) -> None:
     monkeypatch.setattr(peers, "ROOT", tmp_path)
     assert list(peers.peers(QUICK)) == []
-    assert "infra/peers/setup.sh" in caplog.text
+    assert "make peers" in caplog.text
 
 
 def test_a_peer_that_is_installed_is_measured() -> None:
     if not (peers.ROOT / peers.TRDG).is_file():
-        pytest.skip("needs TextRecognitionDataGenerator in an environment of its own: infra/peers/setup.sh")
+        pytest.skip("needs TextRecognitionDataGenerator in an environment of its own: make peers")
     rows = list(peers.peers(QUICK))
     assert [row.name.partition(",")[0] for row in rows] == ["trdg"] * 3
     assert all(row.value > 0 for row in rows)
