@@ -18,7 +18,7 @@ help:
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
 	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
-	echo "make cluster-test  a cluster of hosts in network namespaces: who may come in; as root, minutes"
+	echo "make cluster-test  clusters of several nodes: one that dies, who may come in; as root, minutes"
 	echo "make lint   style, types and layers only"
 	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"
 	echo "make peers  other people's generators and readers in environments of their own, to measure beside ours"
@@ -45,7 +45,7 @@ faults: $(STAMP)
 		tests/pipeline/nightly/test_faults.py tests/pipeline/nightly/test_plan_memory.py
 
 cluster-test: $(STAMP)
-	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster tests/jobs/test_train_nodes.py
 
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py
