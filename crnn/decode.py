@@ -32,6 +32,8 @@ class Hypothesis:
     """Frames of each character, where asked for; `crnn.alignment.pixel_boxes` makes boxes of them."""
     alternatives: tuple["Hypothesis", ...] = ()
     """Other texts, likeliest first, where asked for."""
+    turned: int = 0
+    """Degrees clockwise that the image was turned by, where that made it surer."""
 
 
 class PrefixScorer(Protocol):

@@ -48,6 +48,9 @@ class PreprocessConfig:
     """Pixels that give narrow images more frames: one that is w pixels wide at this height is stretched to
     √(w² + widening²). Letters seen from the side, or beside much empty height, would share a frame else;
     long words keep their aspect. 0 keeps it for all."""
+    turn: float = 1.5
+    """Images at least so many times as high as wide may be words that run up or down: they are read turned a
+    quarter, either way, too, and the surest of the three texts counts. 0 turns none."""
     min_width: int = 32
     """Smallest canonical width in pixels."""
     max_width: int = 2048
@@ -59,12 +62,17 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         if min(self.height, self.min_width, self.width_step) < 1 or self.max_width < self.min_width:
             raise ModelConfigError(f"Sizes must be positive and min_width ≤ max_width: {self}.")
-        if self.widening < 0:
-            raise ModelConfigError(f"widening is 0 or more pixels; {self.widening} isn't.")
+        if self.widening < 0 or self.turn < 0:
+            raise ModelConfigError(f"widening and turn are 0 or more; {self.widening}, {self.turn} aren't.")
 
     def scaled_width(self, width: int, height: int) -> int:
         """Width in pixels of an image of this size once scaled to `self.height`, before padding."""
         return max(1, round(math.hypot(width * self.height / height, self.widening)))
+
+    def is_turned(self, width: int, height: int) -> bool:
+        """Whether an image of this size is read turned, too."""
+        tall = self.turn > 0 and height >= self.turn * width
+        return tall and self.scaled_width(height, width) <= self.max_width
 
     def canonical_width(self, scaled_width: int) -> int:
         """Smallest canonical width that holds a scaled width, both in pixels.
@@ -154,6 +162,33 @@ def line_image(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
     line = np.full((config.height, canonical), PAD_GREY, np.uint8)
     line[:, :scaled_width] = grey
     return line
+
+
+TURNS = (0, 90, 270)
+"""Degrees clockwise of the views of an image that is read turned, too."""
+
+
+def line_views(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
+    """What is read of an image: its line image, or three of them where `config.is_turned`.
+
+    Args:
+        grey: uint8 [H, W], any size from 1×1.
+
+    Returns:
+        uint8 [config.height, canonical width]; of an image that is read turned, too, [3 · config.height,
+        canonical width of the turned ones], the views of `TURNS` one below the other.
+
+    Raises:
+        ImageRejectedError: too_wide.
+    """
+    height, width = grey.shape
+    if not config.is_turned(width, height):
+        return line_image(grey, config)
+    views = [line_image(np.rot90(grey, -turn // 90), config) for turn in TURNS]
+    stacked = np.full((len(views) * config.height, max(v.shape[1] for v in views)), PAD_GREY, np.uint8)
+    for i, view in enumerate(views):
+        stacked[i * config.height : (i + 1) * config.height, : view.shape[1]] = view
+    return stacked
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -28,7 +28,7 @@ from crnn.decode import Hypothesis, best_path, prefix_beam_search
 from crnn.errors import BundleError, ImageRejectedError
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.precision import Precision, use_bf16
-from crnn.preprocess import GreyImage, decode_image, line_image, upright
+from crnn.preprocess import TURNS, GreyImage, decode_image, line_views, upright
 from crnn.shipped import bundle_folder
 
 ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
@@ -44,7 +44,7 @@ class PreparedLine:
     """An image as the network reads it."""
 
     pixels: GreyImage
-    """uint8 [H, canonical width]."""
+    """As `crnn.preprocess.line_views` makes it."""
     width: int
     """Width of the upright original in pixels."""
     height: int
@@ -104,7 +104,7 @@ class Recognizer:
         """
         grey = decode_image(_encoded(image))
         height, width = grey.shape
-        return PreparedLine(pixels=line_image(grey, self.bundle.preprocess), width=width, height=height)
+        return PreparedLine(pixels=line_views(grey, self.bundle.preprocess), width=width, height=height)
 
     def recognise(
         self,
@@ -126,6 +126,7 @@ class Recognizer:
             others: How many `alternatives` to add to what is read without them, which stays as it is; they
                 are beam search's, too.
         """
+        lines, turned = self.settle(lines)
         results: list[Hypothesis | None] = [None] * len(lines)
         for members in plan_packs([line.shape[1] for line in lines], self.max_columns):
             log_probs_NTV = self.log_probs(stack(lines[i] for i in members))
@@ -134,8 +135,25 @@ class Recognizer:
                 pairs = zip(found, log_probs_NTV, strict=True)
                 found = [self._with_others(hypothesis, item, others) for hypothesis, item in pairs]
             for i, hypothesis in zip(members, found, strict=True):
-                results[i] = hypothesis
+                results[i] = replace(hypothesis, turned=turned[i]) if turned[i] else hypothesis
         return [hypothesis for hypothesis in results if hypothesis is not None]
+
+    def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
+        """Of each line image that has several views the one whose best path is the surest; a text beats none.
+
+        Returns:
+            A line image [H, canonical width] for each, and its degrees of `TURNS`.
+        """
+        height = self.bundle.preprocess.height
+        chosen, turned = list(lines), [0] * len(lines)
+        several = [i for i, line in enumerate(lines) if len(line) > height]
+        views = [lines[i][top : top + height] for i in several for top in range(0, len(lines[i]), height)]
+        read = self.recognise(views) if views else []
+        for at, i in enumerate(several):
+            mine = range(at * len(TURNS), (at + 1) * len(TURNS))
+            best = max(mine, key=lambda n: (bool(read[n].text), read[n].confidence))
+            chosen[i], turned[i] = views[best], TURNS[best - mine.start]
+        return chosen, turned
 
     def best_texts(self, log_probs_NTV: Tensor, *, spans: bool = False) -> list[Hypothesis]:
         """The best path's text of each item, with its calibrated confidence where the bundle has one.
@@ -148,19 +166,20 @@ class Recognizer:
         return found if self._calibration is None else self._calibration.apply(found)
 
     def boxes(self, line: PreparedLine, hypothesis: Hypothesis) -> list[tuple[float, float]]:
-        """Left and right edge of each character in pixels of the upright original.
+        """Left and right edge of each character in pixels of the upright original, turned as it was read.
 
         Args:
             line: The image.
             hypothesis: Read from it with `spans`.
         """
         canonical = line.pixels.shape[1]
+        width, height = (line.height, line.width) if hypothesis.turned else (line.width, line.height)
         return pixel_boxes(
             hypothesis.spans,
             frames=self.bundle.network.num_frames(canonical),
             canonical_width=canonical,
-            scaled_width=self.bundle.preprocess.scaled_width(line.width, line.height),
-            width=line.width,
+            scaled_width=self.bundle.preprocess.scaled_width(width, height),
+            width=width,
         )
 
     def _texts(

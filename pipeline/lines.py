@@ -32,8 +32,8 @@ LINE_SCHEMA = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
-"""width, height: of the upright original. pixels: the line image's rows, uint8 [H, canonical width], or null
-with a status, a reason and a detail."""
+"""width, height: of the upright original. pixels: of `crnn.preprocess.line_views`, row by row, or null with
+a status, a reason and a detail."""
 
 
 def read_lines(

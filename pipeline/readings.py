@@ -231,6 +231,7 @@ class Reader:
         paused = time.perf_counter()
         lexicons = self._own_lexicons(chunk["lexicon"].to_pylist(), own, rows) if own else {}
         aside = time.perf_counter() - paused
+        lines, _ = self._recognizer.settle(lines)
         for members in plan_packs([line.shape[1] for line in lines], self._recognizer.max_columns):
             log_probs_NTV = self._recognizer.log_probs(stack(lines[i] for i in members))
             hypotheses = self._recognizer.best_texts(log_probs_NTV)

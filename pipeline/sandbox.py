@@ -22,7 +22,7 @@ import numpy as np
 
 from crnn.cropping import crop
 from crnn.errors import ImageRejectedError
-from crnn.preprocess import GreyImage, PreprocessConfig, line_image
+from crnn.preprocess import GreyImage, PreprocessConfig, line_views
 
 MIB = 1 << 20
 _LENGTH = struct.Struct("<q")
@@ -47,7 +47,7 @@ class DecodedLine:
     height: int
     """Of the upright original, in pixels."""
     pixels: bytes
-    """uint8 [H, canonical width], row by row."""
+    """Of `crnn.preprocess.line_views`, row by row."""
 
 
 class Sandbox:
@@ -190,7 +190,7 @@ def _line(
         grey = pages.image(data, box)
         height, width = grey.shape
         return {"width": width, "height": height}, np.ascontiguousarray(
-            line_image(grey, preprocess)
+            line_views(grey, preprocess)
         ).tobytes()
     except ImageRejectedError as error:
         return {"reason": error.reason, "detail": error.detail}, b""

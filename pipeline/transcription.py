@@ -111,7 +111,7 @@ class PackAndRecognise:
         if packed.table is None:
             return batch
         lines, began = packed.table, time.perf_counter()
-        images = line_images(lines, job.preprocess.height)
+        images = line_images(lines, job.preprocess)
         readings = self._recognizer.recognise(images, others=job.config.n_best - 1)
         table = transcripts(
             lines,

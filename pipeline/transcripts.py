@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crnn.preprocess import GreyImage
+from crnn.preprocess import TURNS, GreyImage, PreprocessConfig
 from pipeline.errors import DataError, StorageError
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing
@@ -99,11 +99,14 @@ class Done:
     tally: Tally
 
 
-def line_images(lines: pa.Table, height: int) -> list[GreyImage]:
-    """The pixels of those rows of LINE_SCHEMA that have some, as uint8 [height, canonical width]."""
+def line_images(lines: pa.Table, preprocess: PreprocessConfig) -> list[GreyImage]:
+    """The pixels of those rows of LINE_SCHEMA that have some, as `crnn.preprocess.line_views` made them."""
+    readable = lines.select(["width", "height", "pixels"]).filter(lines["pixels"].is_valid())
     return [
-        np.frombuffer(pixels, np.uint8).reshape(height, -1)
-        for pixels in lines["pixels"].drop_null().to_pylist()
+        np.frombuffer(row["pixels"], np.uint8).reshape(
+            preprocess.height * (len(TURNS) if preprocess.is_turned(row["width"], row["height"]) else 1), -1
+        )
+        for row in readable.to_pylist()
     ]
 
 

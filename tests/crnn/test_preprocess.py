@@ -19,6 +19,7 @@ from crnn.preprocess import (
     _by_pillow,
     decode_image,
     line_image,
+    line_views,
 )
 
 CONFIG = PreprocessConfig()
@@ -176,11 +177,35 @@ def test_narrow_images_get_more_columns_and_long_ones_keep_their_aspect(width: i
     assert scaled <= CONFIG.scaled_width(width + 1, height)
 
 
+@given(st.integers(1, 200), st.integers(4, 200), st.sampled_from([0.0, 1.5, 3.0]))
+def test_tall_images_are_looked_at_from_three_sides_and_others_from_one(
+    width: int, height: int, turn: float
+) -> None:
+    config = PreprocessConfig(turn=turn)
+    grey = np.random.default_rng(width).integers(0, 256, (height, width), np.uint8)
+    views = line_views(grey, config)
+    if not turn or height < turn * width:
+        assert np.array_equal(views, line_image(grey, config))
+        return
+    turned = [grey, np.asarray(Image.fromarray(grey).rotate(-90, expand=True)), np.rot90(grey)]
+    for view, wanted in zip(np.split(views, 3), turned, strict=True):
+        line = line_image(wanted, config)
+        assert np.array_equal(view[:, : line.shape[1]], line)
+        assert (view[:, line.shape[1] :] == PAD_GREY).all()
+    assert views.shape[1] == line_image(np.rot90(grey), config).shape[1]
+
+
+def test_what_would_be_too_wide_once_turned_is_not() -> None:
+    assert line_views(np.zeros((7000, 100), np.uint8), CONFIG).shape == (32, 48)
+
+
 def test_geometry_that_can_not_work_is_refused() -> None:
     with pytest.raises(ModelConfigError, match="min_width"):
         PreprocessConfig(min_width=100, max_width=50)
     with pytest.raises(ModelConfigError, match="widening"):
         PreprocessConfig(widening=-1)
+    with pytest.raises(ModelConfigError, match="turn"):
+        PreprocessConfig(turn=-1)
 
 
 @given(

@@ -21,6 +21,7 @@ from crnn.lexicon import Lexicon
 from crnn.model import PAPER, SMALL, CRNNConfig, seeded
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
+from tests.datasets import printed
 
 
 def random_recognizer(network: CRNNConfig = SMALL) -> Recognizer:
@@ -80,7 +81,8 @@ def test_log_probabilities_do_not_depend_on_the_company(
 ) -> None:
     """Mixed widths in mixed batches, against each image by itself."""
     recognizer = RECOGNIZERS[name]
-    lines = [recognizer.prepare(noise(w, h, seed=i)).pixels for i, (w, h) in enumerate(sizes)]
+    prepared = [recognizer.prepare(noise(w, h, seed=i)).pixels for i, (w, h) in enumerate(sizes)]
+    lines, _ = recognizer.settle(prepared)
     alone = [recognizer.log_probs(stack([line]))[0] for line in lines]
     for width in {line.shape[1] for line in lines}:
         members = [i for i, line in enumerate(lines) if line.shape[1] == width]
@@ -89,10 +91,10 @@ def test_log_probabilities_do_not_depend_on_the_company(
             assert torch.allclose(log_probs_TV, alone[i], atol=1e-4, rtol=0)
     recognizer.max_columns = budget
     try:
-        texts = [h.text for h in recognizer.recognise(lines)]
+        texts = [h.text for h in recognizer.recognise(prepared)]
     finally:
         recognizer.max_columns = 16_384
-    assert texts == [recognizer.recognise([line])[0].text for line in lines]
+    assert texts == [recognizer.recognise([line])[0].text for line in prepared]
 
 
 def test_confidences_are_calibrated_as_the_bundle_says() -> None:
@@ -123,6 +125,24 @@ def test_every_character_has_a_box_in_the_original_whichever_way_it_was_read() -
         assert len(boxes) == len(found.text) > 0
         assert all(0 <= left < right <= 185 for left, right in boxes)
         assert all(a[1] == b[0] for a, b in pairwise(boxes))
+
+
+def test_a_word_that_runs_up_or_down_is_read_and_boxed_along_its_run() -> None:
+    recognizer = Recognizer.load("latin94-small")
+    word = np.asarray(printed("Station"))
+    width = word.shape[1]
+    for turn, seen in ((0, word), (90, np.rot90(word)), (270, np.rot90(word, -1))):
+        line = recognizer.prepare(np.ascontiguousarray(seen))
+        (found,) = recognizer.recognise([line.pixels], spans=True)
+        assert (found.text, found.turned) == ("Station", turn)
+        boxes = recognizer.boxes(line, found)
+        assert boxes[0][0] < 15
+        assert width - 15 < boxes[-1][1] <= width
+        (listed,) = recognizer.recognise(
+            [line.pixels], lexicon=Lexicon(["Stanton", "Station"], recognizer.bundle.charset)
+        )
+        assert (listed.text, listed.turned) == ("Station", turn)
+    assert len(recognizer.prepare(np.ascontiguousarray(np.rot90(word))).pixels) == 3 * 32
 
 
 def test_several_texts_come_likeliest_first_and_a_lexicon_leaves_no_others() -> None:

@@ -17,6 +17,7 @@ import torch
 
 from crnn.checkpoint import Bundle
 from crnn.ctc import log_prob
+from crnn.preprocess import decode_image, line_image
 from crnn.recognizer import Recognizer
 from crnn.training import OptimizerConfig
 from pipeline import resume
@@ -260,9 +261,9 @@ def test_a_bundle_reads_files_as_training_read_held_out_words(
     assert bundle.provenance["recipe"] == "test"
     recognizer, loss = Recognizer(bundle), 0.0
     for row in word_rows(WORDS[::10], "held"):
-        line = recognizer.prepare(row["image"])  # type: ignore[arg-type]
+        line = line_image(decode_image(row["image"]), bundle.preprocess)  # type: ignore[arg-type]
         target = torch.tensor(bundle.charset.encode(str(row["text"])))
-        log_probs_NTV = recognizer.log_probs(line.pixels[None, None])
+        log_probs_NTV = recognizer.log_probs(line[None, None])
         loss -= float(log_prob(log_probs_NTV, target, torch.tensor([len(target)]))) / 24
     assert loss == pytest.approx(done.metrics["validation/held_out/loss"], rel=1e-3)
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crnn.decode import Hypothesis
+from crnn.preprocess import PreprocessConfig, line_views
 from pipeline.errors import DataError
 from pipeline.lines import LINE_SCHEMA
 from pipeline.listing import Listing, ListingFacts, freeze
@@ -94,9 +95,15 @@ def test_an_id_names_a_models_reading_of_a_version() -> None:
 
 
 def test_pixels_come_back_as_images_of_the_recognisers_height() -> None:
-    images = line_images(lines(), 32)
+    geometry = PreprocessConfig()
+    images = line_images(lines(), geometry)
     assert [image.shape for image in images] == [(32, 64)] * 2
     assert np.all(images[1] == 2)
+    views = line_views(np.arange(60, dtype=np.uint8).reshape(12, 5), geometry)
+    tall = lines().to_pylist()[:1]
+    tall[0] |= {"width": 5, "height": 12, "pixels": views.tobytes()}
+    (image,) = line_images(pa.Table.from_pylist(tall, schema=LINE_SCHEMA), geometry)
+    assert np.array_equal(image, views)
 
 
 def test_the_first_commit_of_a_shard_counts_whoever_else_wrote_one(tmp_path: Path, listing: Listing) -> None:

@@ -20,7 +20,7 @@ from pipeline.validation import Finding, HeldOut, metrics
 from tests.datasets import word_rows, write_data_set
 
 WORDS = [f"{'word' * (i % 3)}{i}" for i in range(30)]
-RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(turn=0), network=SMALL)  # none is turned
 
 
 def packer(folder: str) -> Packer:
