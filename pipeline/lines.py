@@ -1,7 +1,7 @@
 """Listed objects to line images: every object becomes one row, with pixels or with what became of it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +11,7 @@ from crnn.errors import ImageRejectedError
 from crnn.preprocess import MAX_BYTES
 from pipeline.fetch import FetchConfig, Gone
 from pipeline.inputs.contents import Content, contents
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox import DecodedLine, Encoded, Sandbox
 from pipeline.schema import LISTING_SCHEMA
 
 DECODER_VERSION = 1
@@ -19,6 +19,8 @@ DECODER_VERSION = 1
 
 FETCH_S, DECODE_S, RECOGNISE_S = "seconds/fetch", "seconds/decode", "seconds/recognise"
 """Figures of a shard: what its stages took, each of them in a process of its own."""
+TOGETHER, TOGETHER_BYTES = 32, 2 << 20
+"""Images, or bytes of them, from which on they are decoded: more would wait, fewer cost more each."""
 QUARANTINED, SUPERSEDED, DELETED = "quarantined", "superseded", "deleted"
 
 LINE_SCHEMA = pa.schema(
@@ -54,8 +56,10 @@ def read_lines(
     """
     rows: list[dict[str, Any]] = objects.to_pylist()
     figures = {} if figures is None else figures
-    with closing(contents([row for row in rows if _is_fetched(row)], config)) as found:
-        lines = [row | _line(row, found, sandbox, figures) for row in rows]
+    wanted = [row for row in rows if _is_fetched(row)]
+    with closing(contents(wanted, config)) as found:
+        outcomes = _outcomes(wanted, found, sandbox, figures)
+        lines = [row | (next(outcomes) if _is_fetched(row) else _unfetched(row)) for row in rows]
     return pa.Table.from_pylist(lines, schema=LINE_SCHEMA)
 
 
@@ -68,29 +72,52 @@ def _is_fetched(row: dict[str, Any]) -> bool:
     return not row["gone"] and row["unfit"] is None and row["size"] <= MAX_BYTES
 
 
-def _line(
-    row: dict[str, Any], found: Iterator[Content], sandbox: Sandbox, figures: dict[str, float]
-) -> dict[str, Any]:
+def _unfetched(row: dict[str, Any]) -> dict[str, Any]:
     if row["gone"]:
         return {"status": DELETED, "reason": "deleted", "detail": "not in the listing any more"}
     if row["unfit"] is not None:
         return {"status": QUARANTINED, "reason": row["unfit"], "detail": row["unfit_detail"]}
-    if not _is_fetched(row):
-        detail = f"{row['size']:,} bytes; at most {MAX_BYTES:,} are fetched"
-        return {"status": QUARANTINED, "reason": "too_large", "detail": detail}
+    detail = f"{row['size']:,} bytes; at most {MAX_BYTES:,} are fetched"
+    return {"status": QUARANTINED, "reason": "too_large", "detail": detail}
+
+
+def _outcomes(
+    rows: Sequence[dict[str, Any]], found: Iterator[Content], sandbox: Sandbox, figures: dict[str, float]
+) -> Iterator[dict[str, Any]]:
+    """What became of each row whose bytes are fetched; some are decoded at a time."""
     began = time.perf_counter()
-    content = next(found)
-    fetched = time.perf_counter()
-    add(figures, FETCH_S, fetched - began)
-    if isinstance(content, Gone):
-        status = DELETED if content.reason == "deleted" else SUPERSEDED
-        return {"status": status, "reason": content.reason, "detail": content.detail}
-    try:
-        if isinstance(content, ImageRejectedError):
-            raise content
-        line = sandbox.decode(content, row["box"])
-    except ImageRejectedError as error:
-        return {"status": QUARANTINED, "reason": error.reason, "detail": error.detail}
-    finally:
-        add(figures, DECODE_S, time.perf_counter() - fetched)
-    return {"width": line.width, "height": line.height, "pixels": line.pixels}
+    for batch in _batches(zip(rows, found, strict=True)):
+        fetched = time.perf_counter()
+        add(figures, FETCH_S, fetched - began)
+        images = [Encoded(content, row["box"]) for row, content in batch if isinstance(content, bytes)]
+        decoded = iter(sandbox.decode_all(images))
+        outcomes = [
+            _outcome(next(decoded) if isinstance(content, bytes) else content) for _, content in batch
+        ]
+        began = time.perf_counter()
+        add(figures, DECODE_S, began - fetched)
+        yield from outcomes
+
+
+def _batches(
+    items: Iterator[tuple[dict[str, Any], Content]],
+) -> Iterator[list[tuple[dict[str, Any], Content]]]:
+    batch: list[tuple[dict[str, Any], Content]] = []
+    held = 0
+    for row, content in items:
+        batch.append((row, content))
+        held += len(content) if isinstance(content, bytes) else 0
+        if len(batch) == TOGETHER or held >= TOGETHER_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _outcome(found: DecodedLine | ImageRejectedError | Gone) -> dict[str, Any]:
+    if isinstance(found, Gone):
+        status = DELETED if found.reason == "deleted" else SUPERSEDED
+        return {"status": status, "reason": found.reason, "detail": found.detail}
+    if isinstance(found, ImageRejectedError):
+        return {"status": QUARANTINED, "reason": found.reason, "detail": found.detail}
+    return {"width": found.width, "height": found.height, "pixels": found.pixels}

@@ -9,6 +9,7 @@ from pipeline.benchmark.peers import peers
 from pipeline.benchmark.recognition import preparation, recognition
 from pipeline.benchmark.synthesis import synthesis
 from pipeline.benchmark.training import feed, step
+from pipeline.benchmark.transcription import transcription
 
 STAGES: Mapping[str, Stage] = {
     "synthesise": synthesis,
@@ -18,6 +19,7 @@ STAGES: Mapping[str, Stage] = {
     "end-to-end": end_to_end,
     "prepare": preparation,
     "recognise": recognition,
+    "transcribe": transcription,
     "decode": decoding,
 }
 """Each stage's docstring says what it measures and what bounds it."""

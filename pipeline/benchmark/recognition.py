@@ -35,7 +35,7 @@ def preparation(setting: Setting) -> Iterator[Row]:
     """Encoded photographs of words to line images, by one core; Pillow's bare work is the ceiling."""
     for format_name in ("JPEG", "PNG"):
         generator = np.random.default_rng(0)
-        files = [_photograph(generator, format_name) for _ in range(_FILES)]
+        files = [photograph(generator, format_name) for _ in range(_FILES)]
         yield row(
             "prepare",
             f"{format_name} to line",
@@ -110,7 +110,7 @@ def _read(recognizer: Recognizer, lines: Sequence[GreyImage]) -> int:
     return len(recognizer.recognise(lines))
 
 
-def _photograph(generator: np.random.Generator, format_name: str) -> bytes:
+def photograph(generator: np.random.Generator, format_name: str) -> bytes:
     """A picture of a word's size with a photograph's share of detail: noise, blurred by scaling it up."""
     coarse = Image.fromarray(generator.integers(0, 256, (16, 40, 3), np.uint8))
     buffer = io.BytesIO()

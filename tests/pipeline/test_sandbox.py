@@ -15,7 +15,7 @@ from PIL import Image
 
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import REASONS, GreyImage, PreprocessConfig, decode_image, line_image
-from pipeline.sandbox import Sandbox, SandboxConfig
+from pipeline.sandbox import Encoded, Sandbox, SandboxConfig
 
 GEOMETRY = PreprocessConfig()
 HOSTILE = "hostile_decoder:decode"
@@ -66,6 +66,35 @@ def outcome(sandbox: Sandbox, data: bytes) -> str:
     except ImageRejectedError as error:
         return error.reason if error.detail else "no detail"
     return "a line"
+
+
+def test_images_that_kill_are_told_from_those_that_were_sent_with_them(
+    hostile: Sandbox, tmp_path: Path
+) -> None:
+    once = f"once {tmp_path}/flag".encode()
+    sent = [b"fine", b"exit", b"good", once, b"segfault", b"fine", b"sleep", b"end"]
+    found = hostile.decode_all([Encoded(data) for data in sent])
+    told = [each.detail if isinstance(each, ImageRejectedError) else each.pixels[0] for each in found]
+    died = "the decoder died of it twice: "
+    kills = [f"{died}{how}" for how in ("exit 3, exit 3", "SIGSEGV, SIGSEGV", "time limit, time limit")]
+    assert told == [4, kills[0], 4, len(once), kills[1], 4, kills[2], 3]
+    assert hostile.decode_all([]) == []
+
+
+def test_many_sent_together_are_read_as_each_alone(sandbox: Sandbox) -> None:
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 256, (20 + n, 30 + 9 * n), np.uint8) for n in range(100)]
+    sent = [Encoded(encoded(image, "PNG")) for image in images]
+    sent[7] = sent[50] = Encoded(b"no picture")
+    sent[51] = Encoded(sent[50].data, (1.0, 1.0, 9.0, 1.0, 9.0, 9.0, 1.0, 9.0))
+    found = sandbox.decode_all(sent)
+    for place, (image, line) in enumerate(zip(images, found, strict=True)):
+        if place in (7, 50, 51):
+            assert isinstance(line, ImageRejectedError)
+            assert line.reason == "not_an_image"
+        else:
+            assert not isinstance(line, ImageRejectedError)
+            assert line.pixels == line_image(image, GEOMETRY).tobytes()
 
 
 def test_boxes_of_a_page_that_kills_are_not_tried_again_and_the_next_page_is(hostile: Sandbox) -> None:
