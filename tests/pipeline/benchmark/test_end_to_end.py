@@ -6,7 +6,8 @@ from pipeline.benchmark.end_to_end import end_to_end_rows
 from pipeline.benchmark.measure import Setting
 from pipeline.synthesis.assets import Assets
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+# Ray Train sets this on Ray Data by itself.
+pytestmark = pytest.mark.filterwarnings("ignore:.*exclude_resources:DeprecationWarning")
 
 
 def test_the_feed_alone_and_each_network_are_measured(local_ray: None, tiny_assets: str) -> None:
