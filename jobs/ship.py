@@ -5,14 +5,16 @@ python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --a
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from crnn.checkpoint import Bundle
 from crnn.shipped import MODELS, halved
 from jobs.cli import cell, parse_flags, table
+from jobs.recipes import RECIPES
 from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline.benchmark.record import machine
 from pipeline.calibrate import calibrate, with_calibration
@@ -102,10 +104,9 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     faces = json.loads(read_bytes(join(config.assets, assets.NAME)))["faces"]
     run = config.run.rstrip("/").rsplit("/", 1)[-1]
     seen = int(bundle.provenance["images_seen"])
-    command = f"python jobs/train.py {config.name or run} --images {done.images_seen}"
     training = Training(
         run=run,
-        command=f"{command} --start-from {begin['uri']}" if begin else command,
+        command=_command(config.name or run, done.images_seen, identity, begin.get("uri")),
         data=manifest.fingerprint,
         rows=manifest.rows,
         seed=int(identity["order"][0]),
@@ -116,6 +117,18 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
         licences=licences_of(faces),
     )
     return training, replace(bundle, provenance=training.as_dict(bundle.provenance))
+
+
+def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: str | None) -> str:
+    """That trains such a run again: the recipe, and what the run had otherwise."""
+    words = ["python jobs/train.py", recipe, f"--images {images}"]
+    if begin:
+        words.append(f"--start-from {begin}")
+    usual = asdict(RECIPES[recipe]().optimizer) if recipe in RECIPES else {}
+    for name, value in identity.get("optimizer", {}).items():
+        if usual.get(name) != value:
+            words.append(f"--optimizer.{name.replace('_', '-')} {value}")
+    return " ".join(words)
 
 
 def _calibrated(bundle: Bundle, config: ShipConfig) -> Bundle:

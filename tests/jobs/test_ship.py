@@ -3,12 +3,14 @@
 import json
 import re
 import socket
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from crnn.checkpoint import Bundle
 from crnn.recognizer import Recognizer
+from jobs.recipes import RECIPES
 from jobs.ship import main
 from pipeline.manifest import Manifest
 from tests.datasets import printed, word_rows, write_data_set
@@ -41,7 +43,8 @@ def run(untrained_bundle: Path, data: str, tmp_path: Path) -> Path:
         weights=bundle.weights,
         provenance=told,
     ).save(folder / "best" / "bundle")
-    identity = {"data": Manifest.read(data).fingerprint, "order": [7, 1, 1]}
+    optimizer = asdict(RECIPES["latin94-small"]().optimizer) | {"learning_rate": 0.5}
+    identity = {"data": Manifest.read(data).fingerprint, "order": [7, 1, 1], "optimizer": optimizer}
     (folder / "run.json").write_text(json.dumps(identity))
     finished = {"checkpoint_uri": str(folder / "best"), "last_uri": str(folder / "best"), "metrics": {}}
     finished |= {"images_seen": 7300, "images_per_s": 2.0, "images": 7000, "minutes": None}
@@ -58,8 +61,9 @@ def test_a_finished_run_is_shipped_with_its_card(
     run: Path, data: str, tiny_assets: str, tmp_path: Path, untrained_bundle: Path
 ) -> None:
     output = tmp_path / "models"
-    assert main([*flags(run, data, tiny_assets, output), "--hardware", "two cores"]) == 0
-    shipped, source = output / "first", Bundle.load(untrained_bundle)
+    named = ["--name", "latin94-small", "--hardware", "two cores"]
+    assert main([*flags(run, data, tiny_assets, output), *named]) == 0
+    shipped, source = output / "latin94-small", Bundle.load(untrained_bundle)
     bundle = Bundle.load(shipped)
     assert (shipped / "weights.safetensors").stat().st_size < 0.52 * sum(
         t.numel() * t.element_size() for t in source.weights.values()
@@ -71,7 +75,10 @@ def test_a_finished_run_is_shipped_with_its_card(
     assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
     card = (shipped / "README.md").read_text()
     origin = "| began with | `zero` `0abc`, after 500 pictures |"
-    assert "--images 7300 --start-from zero\n" in card
+    again = (
+        "python jobs/train.py latin94-small --images 7300 --start-from zero --optimizer.learning-rate 0.5\n"
+    )
+    assert again in card
     facts = ("| seed | 7 |", "| hours | 1.0 |", "two cores", "7,200 seen, of 210", bundle.fingerprint)
     for told in (*facts, origin):
         assert told in card
