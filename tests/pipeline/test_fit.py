@@ -1,5 +1,6 @@
 """Training on real Ray: deaths and resizes lose no image, repeat none, and leave one curve in MLflow."""
 
+import random
 import signal
 import sys
 from collections import Counter
@@ -20,7 +21,7 @@ from crnn.ctc import log_prob
 from crnn.preprocess import decode_image, line_image
 from crnn.recognizer import Recognizer
 from crnn.training import OptimizerConfig
-from pipeline import resume
+from pipeline import board, resume
 from pipeline.board import Facts
 from pipeline.errors import ConfigError, DataError, DivergedError
 from pipeline.fit import FitResult, fit
@@ -137,15 +138,23 @@ def losses(config: TrainConfig) -> dict[int, float]:
     return {p.step: p.value for p in history(config) if p.key == "train/loss"}
 
 
-def test_a_killed_worker_changes_nothing_but_the_time(
-    config: TrainConfig, undisturbed: tuple[TrainConfig, FitResult]
+def test_workers_killed_at_three_random_steps_change_nothing_but_the_time(
+    config: TrainConfig, undisturbed: tuple[TrainConfig, FitResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(board, "POLL_S", 0.05)
+    seed = random.randrange(2**32)
+    last = max(losses(undisturbed[0]))
+    steps = sorted(random.Random(seed).sample(range(1, last // 2), 3))
+    print(f"seed {seed}: kills after steps {steps} of {last}")  # noqa: T201  # pytest shows it where this fails
     killed: list[int] = []
-    killer = Thread(target=kill_when, args=(lambda: saved(config), WORKER), kwargs={"killed": killed})
-    killer.start()
-    done = train(config)
-    killer.join()
-    assert killed
+
+    def kill(facts: Facts) -> None:
+        if steps and facts["step"] >= steps[0]:
+            del steps[0]
+            kill_when(lambda: True, WORKER, killed=killed)
+
+    done = train(config, kill)
+    assert len(killed) == 3
     assert done.images_seen == undisturbed[1].images_seen == 472
     assert latest_position(config.run_uri) == Position(through=6)
     wanted, found = losses(undisturbed[0]), losses(config)
