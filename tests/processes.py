@@ -26,7 +26,7 @@ def descendants(pid: int) -> dict[int, str]:
     return {child: commands[child] for child in found - {pid} if child in commands}
 
 
-def kill_when(ready: Callable[[], bool], title: str, *, killed: list[int], patience_s: float = 120.0) -> None:
+def kill_when(ready: Callable[[], bool], title: str, *, killed: list[int], patience_s: float = 400.0) -> None:
     """Waits until `ready`, then kills without warning every process below this one with `title` in its name.
 
     Args:
