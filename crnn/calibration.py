@@ -20,6 +20,7 @@ from crnn.errors import CRNNError
 Floats = npt.NDArray[np.float64]
 
 _TINY = 1e-7  # a path of probability 1 has a logarithm of 0
+_LEAST_SLOPE = 0.25
 _MAX_STEPS = 100
 _PRIOR = 1e-3  # holds the parameters where all words are right, or all wrong
 LEAST_WORDS = 100
@@ -34,7 +35,8 @@ class Calibration:
     """p(right) = σ(bias + likelihood · x + curvature · x² + length · log(1 + characters)) of
     x = log(-log_prob).
 
-    Past the parabola's vertex it stays as it is there: a likelier path is never less sure.
+    Where the parabola would fall less than `_LEAST_SLOPE` it goes on as a straight line: a likelier path is
+    always a little surer.
     """
 
     bias: float
@@ -49,10 +51,12 @@ class Calibration:
             log_prob: Of the path, as `best_path` gives it.
             characters: Of the text.
         """
-        x = log(-log_prob + _TINY)
-        if self.likelihood + 2 * self.curvature * x > 0:
-            x = -self.likelihood / (2 * self.curvature) if self.curvature else 0.0
-        score = self.bias + (self.likelihood + self.curvature * x) * x + self.length * log(1 + characters)
+        x, further = log(-log_prob + _TINY), 0.0
+        if self.likelihood + 2 * self.curvature * x > -_LEAST_SLOPE:
+            bend = -(_LEAST_SLOPE + self.likelihood) / (2 * self.curvature) if self.curvature else 0.0
+            x, further = bend, -_LEAST_SLOPE * (x - bend)
+        score = self.bias + (self.likelihood + self.curvature * x) * x + further
+        score += self.length * log(1 + characters)
         return 1 / (1 + exp(-score)) if score >= 0 else exp(score) / (1 + exp(score))
 
     def apply(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:

@@ -54,7 +54,7 @@ class PreprocessConfig:
     min_width: int = 32
     """Smallest canonical width in pixels."""
     max_width: int = 2048
-    """Largest canonical width; images that would be wider at this height are rejected as too_wide."""
+    """Largest canonical width; images that would be wider once scaled are rejected as too_wide."""
     width_step: int = 8
     """Canonical widths are multiples of this up to 16 steps; then the step doubles with every octave,
     so that padding stays near 5 % and the number of shapes stays small."""
@@ -71,8 +71,13 @@ class PreprocessConfig:
 
     def is_turned(self, width: int, height: int) -> bool:
         """Whether an image of this size is read turned, too."""
-        tall = self.turn > 0 and height >= self.turn * width
-        return tall and self.scaled_width(height, width) <= self.max_width
+        if not self.turn or height < self.turn * width:
+            return False
+        try:
+            self.canonical_width(self.scaled_width(height, width))
+        except ImageRejectedError:
+            return False
+        return True
 
     def canonical_width(self, scaled_width: int) -> int:
         """Smallest canonical width that holds a scaled width, both in pixels.

@@ -135,7 +135,7 @@ class Recognizer:
                 pairs = zip(found, log_probs_NTV, strict=True)
                 found = [self._with_others(hypothesis, item, others) for hypothesis, item in pairs]
             for i, hypothesis in zip(members, found, strict=True):
-                results[i] = replace(hypothesis, turned=turned[i]) if turned[i] else hypothesis
+                results[i] = _turned(hypothesis, turned[i]) if turned[i] else hypothesis
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
     def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
@@ -151,7 +151,7 @@ class Recognizer:
         read = self.recognise(views) if views else []
         for at, i in enumerate(several):
             mine = range(at * len(TURNS), (at + 1) * len(TURNS))
-            best = max(mine, key=lambda n: (bool(read[n].text), read[n].confidence))
+            best = max(mine, key=lambda n: (bool(read[n].text), read[n].confidence, read[n].log_prob))
             chosen[i], turned[i] = views[best], TURNS[best - mine.start]
         return chosen, turned
 
@@ -242,6 +242,11 @@ class Recognizer:
             ImageRejectedError: As `prepare`. Bulk jobs call `prepare` image by image and count rejections.
         """
         return self.recognise([self.prepare(image).pixels for image in images])
+
+
+def _turned(hypothesis: Hypothesis, degrees: int) -> Hypothesis:
+    others = tuple(_turned(other, degrees) for other in hypothesis.alternatives)
+    return replace(hypothesis, turned=degrees, alternatives=others)
 
 
 _LOSSLESS = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK")

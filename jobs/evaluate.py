@@ -18,7 +18,7 @@ from pipeline.evaluation import EvaluationReport, evaluate_models
 from pipeline.gate import Comparison, compare, judge
 from pipeline.manifest import Manifest
 from pipeline.peers import HEADERS as PEER_HEADERS
-from pipeline.peers import read_with_peers
+from pipeline.peers import read_with_peers, require_peers
 from pipeline.peers import rows as peer_rows
 from pipeline.protocols import named_uris
 from pipeline.publish import keep, prepare, track
@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: EvaluateConfig) -> int:
     """Evaluates, prints, logs, and promotes where asked to; 3 where the candidate was kept out."""
+    if config.peers:
+        require_peers()
     tracking_uri = resolve_tracking_uri(config.tracking)
     models = [config.model, *_rival(config, tracking_uri)]
     datasets = named_uris(config.data, "Data sets")
@@ -118,8 +120,6 @@ def run(config: EvaluateConfig) -> int:
     comparisons = tuple(compare(*pair) for pair in zip(report.sets, other.sets, strict=True)) if other else ()
     verdict = judge(report, other, config.margin) if config.promote else None
     text = tell(report, other, comparisons, details=config.details)
-    if config.peers:
-        text += f"\n\n{table(PEER_HEADERS, peer_rows(report, read_with_peers(report)))}"
     if verdict:
         version = f"version {report.model.version}"
         decided = f"{version} {'takes over' if verdict.promote else 'is kept out'}"
@@ -134,6 +134,8 @@ def run(config: EvaluateConfig) -> int:
     if verdict and verdict.promote:
         set_alias(report.model.name, config.alias, report.model.version, tracking_uri=tracking_uri)
         print(f"\nmodels:/{report.model.name}@{config.alias} is {version} now.")
+    if config.peers:
+        print(f"\n{table(PEER_HEADERS, peer_rows(report, read_with_peers(report)))}")
     if config.calibrate:
         _calibrate(report, config.calibrate, config.register_as, tracking_uri)
     return ExitCode.OK if verdict is None or verdict.promote else ExitCode.INCOMPLETE

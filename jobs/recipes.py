@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from crnn.preprocess import PreprocessConfig
 from crnn.training import OptimizerConfig
 from pipeline.train_config import TrainConfig
 
@@ -17,6 +18,7 @@ def paper() -> TrainConfig:
         optimizer=OptimizerConfig(
             kind="adadelta", learning_rate=1.0, warmup=0.0, final=1.0, weight_decay=0.0, ema_decay=0.0
         ),
+        preprocess=PreprocessConfig(widening=0, turn=0),
         pack_columns=6_400,
         images=128_000_000,
     )

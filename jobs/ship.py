@@ -106,7 +106,7 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     seen = int(bundle.provenance["images_seen"])
     training = Training(
         run=run,
-        command=_command(config.name or run, done.images_seen, identity, begin.get("uri")),
+        command=_command(config.name or run, done.images_seen, identity, begin),
         data=manifest.fingerprint,
         rows=manifest.rows,
         seed=int(identity["order"][0]),
@@ -119,15 +119,15 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     return training, replace(bundle, provenance=training.as_dict(bundle.provenance))
 
 
-def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: str | None) -> str:
-    """That trains such a run again: the recipe, and what the run had otherwise."""
+def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: Mapping[str, Any]) -> str:
+    """That trains such a run again: the recipe, and what its optimiser had otherwise."""
     words = ["python jobs/train.py", recipe, f"--images {images}"]
-    if begin:
-        words.append(f"--start-from {begin}")
     usual = asdict(RECIPES[recipe]().optimizer) if recipe in RECIPES else {}
     for name, value in identity.get("optimizer", {}).items():
         if usual.get(name) != value:
             words.append(f"--optimizer.{name.replace('_', '-')} {value}")
+    if begin:  # the fingerprint tells which of those that bore the name
+        words.append(f"--start-from {begin['uri']}  # bundle {begin['fingerprint']}")
     return " ".join(words)
 
 

@@ -1,5 +1,6 @@
 """Other people's recognisers on the same images, where `make peers` has made an environment for them."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from PIL import Image
+
+from crnn.errors import ImageRejectedError
 from crnn.metrics import Counts
+from crnn.preprocess import decode_image
 from pipeline.errors import ConfigError
 from pipeline.evaluation import EvaluationReport, SetReport, accuracy_interval
 from pipeline.manifest import Manifest
@@ -22,8 +27,11 @@ PEERS: Mapping[str, str] = {
 """Readers of infra/peers/read_words.py by name, as tables call them."""
 HEADERS = ("set", "reader", "images", "accuracy %", "95 % interval", "CER %", "images/s")
 ROOT = Path(__file__).resolve().parents[1]
+_ORIENTATION = 0x0112  # EXIF's tag
 PYTHON = ROOT / "out/peers/readers/bin/python"
 _SCRIPT = ROOT / "infra/peers/read_words.py"
+_START_S, _IMAGE_S = 300.0, 2.0
+"""How long a peer may take: many times what it does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +52,7 @@ def read_with_peers(report: EvaluationReport) -> list[PeerReport]:
     Raises:
         ConfigError: None is installed, or one fails as a whole.
     """
-    if not PYTHON.is_file():
-        raise ConfigError("No other recogniser is installed here; `make peers` installs them.")
+    require_peers()
     found = []
     for part in report.sets:
         with TemporaryDirectory() as folder:
@@ -57,6 +64,16 @@ def read_with_peers(report: EvaluationReport) -> list[PeerReport]:
                 speed = len(truths) / seconds if seconds else 0.0
                 found.append(PeerReport(set=part.name, peer=peer, counts=counts, images_per_second=speed))
     return found
+
+
+def require_peers() -> None:
+    """Makes sure that there are any.
+
+    Raises:
+        ConfigError: None is installed.
+    """
+    if not PYTHON.is_file():
+        raise ConfigError("No other recogniser is installed here; `make peers` installs them.")
 
 
 def rows(report: EvaluationReport, peers: list[PeerReport]) -> list[tuple[object, ...]]:
@@ -76,7 +93,7 @@ def _row(name: str, reader: str, counts: Counts, speed: float) -> tuple[object, 
 
 
 def _write_images(part: SetReport, folder: Path) -> list[str]:
-    """Writes the images that count, in the order of their numbers, and tells their truths."""
+    """Writes the images that count, upright, in the order of their numbers, and tells their truths."""
     counted = part.counted
     places = zip(counted["shard"].to_pylist(), counted["row"].to_pylist(), strict=True)
     truths = dict(zip(places, counted["truth"].to_pylist(), strict=True))
@@ -84,16 +101,41 @@ def _write_images(part: SetReport, folder: Path) -> list[str]:
     for number, shard in enumerate(Manifest.read(part.uri).shards):
         for row, image in enumerate(read_shard(part.uri, shard, ["image"])["image"].to_pylist()):
             if (number, row) in truths:
-                (folder / f"{len(order):08d}").write_bytes(image or b"")
+                (folder / f"{len(order):08d}").write_bytes(_upright(image or b""))
                 order.append(truths[number, row])
     return order
+
+
+def _upright(image: bytes) -> bytes:
+    """As our own reader sees it, where that isn't how it is stored: turned, on its ground, in 8 bits."""
+    try:
+        found = Image.open(io.BytesIO(image))
+        if found.mode in ("L", "RGB") and not found.getexif().get(_ORIENTATION, 1) > 1:
+            return image
+        buffer = io.BytesIO()
+        Image.fromarray(decode_image(image)).save(buffer, "PNG")
+        return buffer.getvalue()
+    except (OSError, ImageRejectedError):
+        return image
 
 
 def _read(peer: str, folder: str) -> tuple[list[str], float]:
     command = [str(PYTHON), str(_SCRIPT), peer, folder]
     one = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | one)
-    if done.returncode:
-        raise ConfigError(f"{peer} failed: {done.stderr[-500:].strip()}. `make peers` installs it anew.")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return answer["texts"], float(answer["seconds"])
+    images = sum(1 for _ in Path(folder).iterdir())
+    patience = _START_S + _IMAGE_S * images
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=os.environ | one, timeout=patience
+        )
+        answer = json.loads(done.stdout.splitlines()[-1])
+        if len(answer["texts"]) != images:
+            raise ValueError(f"{len(answer['texts'])} texts for {images} images")
+        return answer["texts"], float(answer["seconds"])
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{peer} read {images} images for {patience:.0f} s and wasn't done.") from None
+    except subprocess.CalledProcessError as error:
+        why = error.stderr[-500:].strip()
+        raise ConfigError(f"{peer} failed: {why}. `make peers` installs it anew.") from None
+    except (ValueError, IndexError, KeyError) as error:
+        raise ConfigError(f"{peer} gave no answer ({error!r}); `make peers` installs it anew.") from error

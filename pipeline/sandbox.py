@@ -9,6 +9,7 @@ by a byte which one it begins with, so that its death has a culprit: that one is
 child, alone, and a second death is the image's own doing. The others are asked for again.
 """
 
+import fcntl
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import IO, NamedTuple
@@ -184,17 +186,22 @@ class Sandbox:
         self._progress, progress = os.pipe()
         os.set_blocking(self._progress, False)
         try:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.sandbox", self._order, str(progress)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(progress,),
-                pipesize=MIB,  # a larger message costs a change of processes for each pipe's fill
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         finally:
             os.close(progress)
+        for pipe in (child.stdin, child.stdout):
+            # A larger message costs a change of processes for each pipe's fill; what a user may have of such
+            # memory is limited, and less does.
+            with suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, MIB)  # type: ignore[arg-type]
+        return child
 
     def _bury(self) -> str:
         """Waits for a child that is dying; how it died."""

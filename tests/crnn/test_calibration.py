@@ -64,6 +64,11 @@ def test_a_likelier_text_is_never_less_sure(
     assert all(less <= more + 1e-9 for less, more in pairwise(found))
 
 
+def test_the_surest_texts_keep_their_order() -> None:
+    found = [TRUE.confidence(-p, 5) for p in (1e-2, 1e-3, 1e-4, 1e-5)]
+    assert all(more > less + 1e-5 for less, more in pairwise(found))
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_words_that_are_all_right_or_all_wrong_can_be_fitted(right: bool) -> None:
     log_probs, lengths, _ = draw(200, 3)

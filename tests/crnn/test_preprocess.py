@@ -197,6 +197,8 @@ def test_tall_images_are_looked_at_from_three_sides_and_others_from_one(
 
 def test_what_would_be_too_wide_once_turned_is_not() -> None:
     assert line_views(np.zeros((7000, 100), np.uint8), CONFIG).shape == (32, 48)
+    odd = PreprocessConfig(max_width=1000)  # no canonical width, so that 993 pixels don't fit
+    assert line_views(np.zeros((3100, 100), np.uint8), odd).shape == (32, 48)
 
 
 def test_geometry_that_can_not_work_is_refused() -> None:

@@ -138,6 +138,10 @@ def test_a_word_that_runs_up_or_down_is_read_and_boxed_along_its_run() -> None:
         boxes = recognizer.boxes(line, found)
         assert boxes[0][0] < 15
         assert width - 15 < boxes[-1][1] <= width
+        (several,) = recognizer.recognise([line.pixels], spans=True, n_best=3)
+        for other in several.alternatives:
+            assert other.turned == turn
+            assert recognizer.boxes(line, other)[-1][1] > width - 25
         (listed,) = recognizer.recognise(
             [line.pixels], lexicon=Lexicon(["Stanton", "Station"], recognizer.bundle.charset)
         )

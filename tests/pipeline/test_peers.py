@@ -1,9 +1,12 @@
 """Other people's readers get exactly the images that count, and are named where they aren't installed."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from crnn.metrics import PROTOCOLS
 from pipeline import peers
@@ -46,6 +49,17 @@ def test_the_images_that_count_are_handed_over_in_the_order_of_their_truths(
     assert truths == ["hello", "world", "7", "street"]
     images = [row["image"] for row in word_rows(TEXTS)]
     assert [file.read_bytes() for file in sorted(folder.iterdir())] == [images[i] for i in (0, 2, 3, 4)]
+
+
+def test_an_image_that_is_stored_turned_or_clear_is_handed_over_as_we_read_it() -> None:
+    word = printed("street")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    word.rotate(90, expand=True).save(buffer, "PNG", exif=exif)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(peers._upright(buffer.getvalue())))), word)
+    assert peers._upright(png(word)) == png(word)
+    assert peers._upright(b"no image") == b"no image"
 
 
 def test_where_no_peer_is_installed_it_is_said_how_to(
