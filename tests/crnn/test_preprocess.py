@@ -177,7 +177,7 @@ def test_narrow_images_get_more_columns_and_long_ones_keep_their_aspect(width: i
     assert scaled <= CONFIG.scaled_width(width + 1, height)
 
 
-@given(st.integers(1, 200), st.integers(4, 200), st.sampled_from([0.0, 1.5, 3.0]))
+@given(st.integers(4, 200), st.integers(4, 200), st.sampled_from([0.0, 1.5, 3.0]))
 def test_tall_images_are_looked_at_from_three_sides_and_others_from_one(
     width: int, height: int, turn: float
 ) -> None:

@@ -20,7 +20,7 @@ from pipeline.manifest import Manifest
 from pipeline.synthesis.stream import Stream
 from tests.datasets import word_rows, write_data_set
 
-RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(widening=0), network=SMALL)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ from crnn.model import SMALL
 from crnn.preprocess import PreprocessConfig
 from pipeline.labels import LabelRejectedError, LabelRules
 
-RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(max_width=512), network=SMALL)
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(max_width=512, widening=0), network=SMALL)
 
 
 @pytest.mark.parametrize(
