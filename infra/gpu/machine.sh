@@ -9,11 +9,11 @@
 #   machine.sh train RECIPE [FLAG …]   trains, or goes on; with --minutes it ends in time
 #   machine.sh restore FOLDER          takes back the run that an earlier machine left, before train
 #
-# HOLD keeps everything between calls (/tmp/crnn-gpu); what is to come back lies in OUT (HOLD/out), in files of
-# at most PART_MIB MiB (15). PYTHON is the one with torch (python3).
+# HOLD keeps everything between calls (out/hold); what is to come back lies in OUT (HOLD/out), in files of at most
+# PART_MIB MiB (15). PYTHON is the one with torch (python3).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-HOLD=${HOLD:-/tmp/crnn-gpu}
+HOLD=$(realpath --canonicalize-missing "${HOLD:-out/hold}")
 OUT=${OUT:-$HOLD/out}
 PART_MIB=${PART_MIB:-15}
 system_python=${PYTHON:-python3}
