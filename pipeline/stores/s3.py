@@ -19,33 +19,15 @@ from typing import Any, TypeVar
 
 from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
-from pipeline.errors import (
-    BucketNotFoundError,
-    ObjectChangedError,
-    ObjectNotFoundError,
-    StorageError,
-    TransientStorageError,
-)
+from pipeline.errors import ObjectChangedError, ObjectNotFoundError, StorageError, TransientStorageError
 from pipeline.stores import StoredObject, check_size
+from pipeline.stores.s3_faults import EXPIRED, error_code, explained, is_transient
 
 T = TypeVar("T")
 Call = Callable[[Any], Awaitable[T]]
 
 log = logging.getLogger(__name__)
 
-TRANSIENT = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"}
-TRANSIENT |= {
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "RequestLimitExceeded",
-    "OperationAborted",
-}
-TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody", "BadDigest"}
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
-MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
-CHANGED = {"PreconditionFailed", "412"}
-DENIED = {"AccessDenied", "Forbidden", "403", "AllAccessDisabled"}
 _MD5 = re.compile("[0-9a-f]{32}")
 MOST_BYTES_A_PUT = 5 << 30
 PATIENCE_TOLD = 5
@@ -242,13 +224,13 @@ class S3Store:
             except Exception as error:
                 if isinstance(error, StorageError):
                     raise
-                code = _code(error)
+                code = error_code(error)
                 if code in EXPIRED and not refreshed:
                     refreshed = True
                     await self._fs.set_session(refresh=True)
                     continue
-                if not _is_transient(error):
-                    raise _explain(uri, verb, error) from error
+                if not is_transient(error):
+                    raise explained(uri, verb, error) from error
                 if loop.time() + delay > end:
                     raise TransientStorageError(
                         f"Can't {verb} {uri}: {code or type(error).__name__} for {self.retry.patience_s:g} s "
@@ -305,38 +287,3 @@ def _cached_connection(_process: int, region: str | None, _endpoint: str | None)
 def _connection(region: dict[str, str], endpoint: str | None) -> Any:
     """One connection a process and endpoint (which botocore itself reads from the environment)."""
     return _cached_connection(os.getpid(), region.get("region_name"), endpoint)
-
-
-def _code(error: Exception) -> str | None:
-    response = getattr(error, "response", None)  # a botocore ClientError
-    return response["Error"].get("Code") if isinstance(response, dict) and "Error" in response else None
-
-
-def _is_transient(error: Exception) -> bool:
-    from aiohttp import ClientError as ConnectionTrouble
-    from botocore.exceptions import ConnectionError as BotocoreConnectionError
-    from botocore.exceptions import HTTPClientError
-    from botocore.parsers import ResponseParserError
-
-    code = _code(error)
-    if code is None:
-        passing = (HTTPClientError, BotocoreConnectionError, ConnectionTrouble, ResponseParserError)
-        return isinstance(error, (*passing, ConnectionError, TimeoutError))
-    status: int = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
-    return code in TRANSIENT or status >= 500 or status == 429
-
-
-def _explain(uri: str, verb: str, error: Exception) -> StorageError:
-    code = _code(error)
-    told = f"Can't {verb} {uri}: {code or type(error).__name__} ({error})."
-    if code == "NoSuchBucket":
-        return BucketNotFoundError(f"{told} Check the bucket's name and AWS_ENDPOINT_URL.")
-    if code in MISSING:
-        return ObjectNotFoundError(f"{told} Check the path.")
-    if code in CHANGED:
-        return ObjectChangedError(f"{told} It isn't the version that was listed.")
-    if code in DENIED:
-        return StorageError(f"{told} These credentials may not {verb} it: check the role's policy.")
-    return StorageError(
-        f"{told} Check AWS_ACCESS_KEY_ID (or the machine's role), AWS_REGION, AWS_ENDPOINT_URL."
-    )
