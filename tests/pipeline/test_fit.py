@@ -4,16 +4,12 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
-import ray.train
 import torch
 
 from crnn.checkpoint import Bundle
@@ -24,22 +20,20 @@ from crnn.training import OptimizerConfig
 from pipeline import board, resume
 from pipeline.board import Facts
 from pipeline.errors import ConfigError, DataError, DivergedError
-from pipeline.fit import FitResult, fit
-from pipeline.mlflow_run import find_run, mlflow_client
+from pipeline.fit import FitResult
+from pipeline.mlflow_run import mlflow_client
 from pipeline.order import Position
-from pipeline.runs import FINISHED, CheckpointFiles, finished, latest_checkpoint, latest_position
-from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
+from pipeline.runs import FINISHED, finished, latest_position
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import plan_run
 from tests.datasets import word_rows, write_data_set
 from tests.processes import kill_when
+from tests.training_runs import WORDS, WORKER, checkpoints, curve, history, tiny_run, train, write_words
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
     pytest.mark.timeout(900),  # several whole runs in a test, each starting a dozen processes
 ]
-WORDS = [f"{'abc'[: i % 4]}{i}" for i in range(240)]
-WORKER = "RayTrainWorker"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,46 +43,7 @@ def cluster(local_ray: None) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 words to learn from, 3 of them not usable and one not to be decoded, and 25 held out; a few
-    more words with ids that are there already."""
-    folder = tmp_path_factory.mktemp("data")
-    rows: list[dict[str, Any]] = word_rows(WORDS)
-    for i, text in ((10, ""), (20, "naïve"), (30, "x" * 60)):
-        rows[i]["text"] = text
-    cut(rows[40])
-    write_data_set(str(folder / "train"), rows, shard_rows=40)
-    held_out = word_rows([*WORDS[::10], "naïve"], "held")
-    write_data_set(str(folder / "held_out"), held_out, shard_rows=40)
-    few: list[dict[str, Any]] = word_rows(WORDS[:31])
-    few[3]["text"] = "é"
-    cut(few[4])
-    write_data_set(str(folder / "few"), few, shard_rows=10)
-    return folder
-
-
-def cut(row: dict[str, Any]) -> None:
-    """Makes a row's image undecodable."""
-    row["image"] = row["image"][:-40]
-
-
-def tiny_run(data: Path, folder: Path) -> TrainConfig:
-    """Two epochs in 472 images, with a checkpoint at the very end."""
-    return TrainConfig(
-        name="run",
-        data=(str(data / "train"),),
-        validation=(f"held_out={data / 'held_out'}",),
-        output=str(folder / "runs"),
-        network="tiny",
-        charset="alnum36",
-        optimizer=OptimizerConfig(ema_decay=0.5),
-        images=474,
-        pack_columns=1_024,
-        window_rows=80,
-        log_every=1,
-        save_every=118,
-        keep=1,
-        tracking=f"sqlite:///{folder}/mlflow.db",
-    )
+    return write_words(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture
@@ -101,37 +56,6 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[T
     """A run that nothing happened to."""
     config = tiny_run(data, tmp_path_factory.mktemp("undisturbed"))
     return config, train(config)
-
-
-def train(config: TrainConfig, show: Callable[[Facts], None] = lambda facts: None) -> FitResult:
-    assert config.tracking is not None
-    tracker = Tracker(TrackerConfig(tracking_uri=config.tracking, experiment="crnn", run_name=config.name))
-    tracker.open_run()
-    try:
-        return fit(plan_run(config), tracker, {"recipe": "test"}, show)
-    finally:
-        tracker.finish("FINISHED")
-
-
-def checkpoints(config: TrainConfig) -> list[Path]:
-    return sorted(p.parent for p in Path(config.run_uri).glob("checkpoint_*/state.pt"))
-
-
-def saved(config: TrainConfig) -> bool:
-    """Whether a checkpoint is there and noted: what a start would go on from."""
-    return latest_position(config.run_uri) is not None
-
-
-def curve(config: TrainConfig, key: str) -> list[tuple[int, float]]:
-    """A curve as MLflow has it."""
-    client = mlflow_client(str(config.tracking))
-    run = find_run(client, "crnn", config.name)
-    assert run is not None
-    return [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)]
-
-
-def history(config: TrainConfig) -> list[MetricPoint]:
-    return CheckpointFiles.at(str(checkpoints(config)[-1])).history()
 
 
 def losses(config: TrainConfig) -> dict[int, float]:
@@ -182,64 +106,6 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_from_there(config: TrainCo
     assert latest_position(config.run_uri) == Position(through=60)
     steps = [step for step, _ in curve(config, "train/images_seen")]
     assert steps == list(range(1, len(steps) + 1))
-
-
-def test_a_run_on_a_mixture_that_died_goes_on_with_another_number_of_workers(
-    config: TrainConfig, data: Path, tiny_assets: str
-) -> None:
-    sets = (f"many:0.5={data / 'train'}", f"few:0.25={data / 'few'}")
-    config = replace(config, data=(*sets, f"made:0.25=synth://easy?assets={tiny_assets}&seed=3"))
-    killed: list[int] = []
-    killer = Thread(target=kill_when, args=(lambda: saved(config), WORKER), kwargs={"killed": killed})
-    killer.start()
-    with pytest.raises(ray.train.TrainingFailedError):
-        train(replace(config, max_failures=0))
-    killer.join()
-    assert killed
-    part = latest_position(config.run_uri)
-    assert part is not None
-    assert part.through < 6
-    resumed_from = latest_checkpoint(config.run_uri)
-    assert resumed_from is not None
-    first_steps = max(p.step for p in CheckpointFiles.of(resumed_from).history())
-    # Consuming a pack twice is an error in the worker, so that the end says: each exactly once.
-    done = train(replace(config, workers=2))
-    assert latest_position(config.run_uri) == Position(through=6)
-    plan = plan_run(config)
-    windows = plan.windows(done.audits)
-    planned = [id_ for w in windows for t in plan.packer.packs(w) for id_ in t["ids"][0].as_py()]
-    assert done.images_seen == len(planned)
-    # Of every 80 rows 20 are of the few, which come four times, but for the one that can't be decoded.
-    few = Counter(id_ for id_ in planned if id_.startswith("few/"))
-    assert sorted(few.values()) == 29 * [4]
-    made = Counter(id_ for id_ in planned if id_.startswith("made/train-3-"))
-    assert sorted(made.values()) == 120 * [1]
-    assert len(planned) - few.total() - made.total() in (238, 239)
-    assert {label: (a.read, a.kept) for label, a in done.audits.items()} == {
-        "few": (31, 30),
-        "made": (4096, 4096),
-        "many": (240, 237),
-    }
-    assert done.left_out == {"few": {"truncated": 1}, "made": {}, "many": {"truncated": 1}}
-    for name, odd in (("few", "word-00004"), ("many", "word-00040")):
-        found = pq.read_table(f"{config.run_uri}/audit/train/{name}/left-out.parquet").to_pylist()
-        assert [row["id"] for row in found] == [odd]
-    (epochs,) = ([v for _, v in curve(config, f"train/epochs/{name}")] for name in ("few",))
-    assert epochs[-1] == pytest.approx(len(planned) * 0.25 / 30)
-    steps = [step for step, _ in curve(config, "train/images_seen")]
-    assert steps == sorted(set(steps))
-    images = [value for _, value in sorted(curve(config, "train/images_seen"))]
-    assert images == sorted(set(images))
-    # The two ranks of the second start share the images of each step out among them.
-    ranks = [dict(curve(config, f"train/rank_{rank}/images_per_s")) for rank in range(2)]
-    together = dict(curve(config, "train/images_per_s"))
-    assert ranks[0].keys() == ranks[1].keys() == {step for step in steps if step > first_steps}
-    assert all(ranks[0][s] + ranks[1][s] == pytest.approx(together[s]) for s in ranks[0])
-    assert curve(config, "train/rank_2/images_per_s") == []
-    hardest = CheckpointFiles.at(str(checkpoints(config)[-1])).hardest()
-    assert hardest is not None
-    assert hardest.columns["loss"] == sorted(hardest.columns["loss"], reverse=True)
-    assert set(hardest.columns["id"]) <= set(planned)
 
 
 def test_what_was_not_learnt_is_counted_and_no_point_is_there_twice(
