@@ -38,13 +38,8 @@ def last_pace(table: TranscriptTable, output_uri: str) -> Pace | None:
         return Pace(
             run=run, images_per_second=record["steady_images_per_second"], recogniser=record["recogniser"]
         )
-    except (
-        ObjectNotFoundError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # an older report, or none: nothing is lost
-        return None
+    except (ObjectNotFoundError, ValueError, KeyError, TypeError):
+        return None  # an older report, or none: a pace is a convenience
 
 
 def shard_rows(pace: Pace | None) -> int:

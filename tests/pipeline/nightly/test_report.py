@@ -8,26 +8,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.lines import DECODE_S, FETCH_S, RECOGNISE_S
-from pipeline.listing import ListingFacts
 from pipeline.mlflow_run import mlflow_client
-from pipeline.nightly.figures import Figures
 from pipeline.nightly.morning import PICTURES
 from pipeline.nightly.pace import last_pace, shard_rows
 from pipeline.nightly.report import report, track
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import list_objects
+from tests.pipeline.nightly.test_figures import figures
 from tests.pipeline.nightly.test_table import nothing, put, row
 
 HOSTILE = "<script>alert(1)</script>&'\""
-
-
-def figures(run: str, publication: int, **fields: object) -> Figures:
-    facts = ListingFacts(seen=99, named=98, gone=0, repeated=0, publication=publication)
-    outcomes = (("ok", "", 40), ("quarantined", "empty", 1))
-    usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6, "steady": (30, 1.5), "recognisers": 2}
-    usual |= {"measured": {RECOGNISE_S: 3.0, DECODE_S: 2.0, FETCH_S: 1.0}}
-    return Figures(run=run, model="m 3", facts=facts, outcomes=outcomes, **usual | fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -117,20 +107,6 @@ def test_histograms_count_this_night_and_drift_compares_it_with_those_before(
     assert told["drift"] == second.drift
     assert (told["images_per_second"], told["cost_per_million"]) == (20.5, pytest.approx(48.78, rel=1e-3))
     assert (told["steady_images_per_second"], told["recogniser"], told["limit"]) == (20, 40 / 3, "decode")
-
-
-@pytest.mark.parametrize(
-    ("fields", "limit"),
-    [
-        ({"recognisers": 1}, "model"),
-        ({"recognisers": 2, "measured": {RECOGNISE_S: 3.0, FETCH_S: 9.0, DECODE_S: 2.0}}, "fetch"),
-        ({"recognisers": 0}, None),
-        ({"steady": (0, 0.0)}, None),
-        ({"measured": {}}, None),
-    ],
-)
-def test_what_the_images_waited_for_is_named(fields: dict[str, object], limit: str | None) -> None:
-    assert figures("night", 1, **fields).limit == limit
 
 
 def test_the_page_tells_of_canaries_and_where_the_shadow_model_disagrees(tmp_path: Path) -> None:
