@@ -15,8 +15,9 @@ from crnn.errors import ImageRejectedError
 from crnn.metrics import Counts
 from crnn.preprocess import decode_image
 from pipeline.errors import ConfigError
-from pipeline.evaluation import EvaluationReport, SetReport, accuracy_interval
+from pipeline.evaluation import EvaluationReport, SetReport
 from pipeline.manifest import Manifest
+from pipeline.report import scores
 from pipeline.shards import read_shard
 
 PEERS: Mapping[str, str] = {
@@ -25,7 +26,7 @@ PEERS: Mapping[str, str] = {
     "pp-ocrv6-small": "PP-OCRv6 rec small",
 }
 """Readers of infra/peers/read_words.py by name, as tables call them."""
-HEADERS = ("set", "reader", "images", "accuracy %", "95 % interval", "CER %", "images/s")
+HEADERS = ("set", "reader", "images", "accuracy %", "95 % interval", "CER %", "1-NED %", "images/s")
 ROOT = Path(__file__).resolve().parents[1]
 _ORIENTATION = 0x0112  # EXIF's tag
 PYTHON = ROOT / "out/peers/readers/bin/python"
@@ -78,18 +79,15 @@ def require_peers() -> None:
 
 def rows(report: EvaluationReport, peers: list[PeerReport]) -> list[tuple[object, ...]]:
     """For HEADERS: ours first, then theirs, set by set."""
-    ours = {part.name: (part.counts, part.images_per_second) for part in report.sets}
     told: list[tuple[object, ...]] = []
-    for name, (counts, speed) in ours.items():
-        told.append(_row(name, report.model.name, counts, speed))
-        told += [_row(name, PEERS[p.peer], p.counts, p.images_per_second) for p in peers if p.set == name]
+    for part in report.sets:
+        told.append((part.name, report.model.name, *scores(part.counts), round(part.images_per_second)))
+        told += [
+            (part.name, PEERS[peer.peer], *scores(peer.counts), round(peer.images_per_second))
+            for peer in peers
+            if peer.set == part.name
+        ]
     return told
-
-
-def _row(name: str, reader: str, counts: Counts, speed: float) -> tuple[object, ...]:
-    low, high = accuracy_interval(counts)
-    accuracy, cer = round(100 * counts.word_accuracy, 2), round(100 * counts.cer, 2)
-    return (name, reader, counts.words, accuracy, f"{100 * low:.1f} to {100 * high:.1f}", cer, round(speed))
 
 
 def _write_images(part: SetReport, folder: Path) -> list[str]:

@@ -43,15 +43,16 @@ def summary_rows(report: EvaluationReport) -> Rows:
     for part in report.sets:
         rejected = sum(part.rejected.values())
         speed = round(part.images_per_second)
-        rows.append((part.name, "none", *_scores(part.counts), speed, rejected))
-        rows += [(part.name, name, *_scores(counts), None, None) for name, counts in part.lexicons.items()]
+        rows.append((part.name, "none", *scores(part.counts), speed, rejected))
+        rows += [(part.name, name, *scores(counts), None, None) for name, counts in part.lexicons.items()]
     if len(report.sets) > 1:
         rejected = sum(sum(part.rejected.values()) for part in report.sets)
-        rows.append(("all", "none", *_scores(report.counts), None, rejected))
+        rows.append(("all", "none", *scores(report.counts), None, rejected))
     return rows
 
 
-def _scores(counts: Counts) -> tuple[Any, ...]:
+def scores(counts: Counts) -> tuple[Any, ...]:
+    """Images, accuracy %, its 95 % interval, CER % and 1-NED %, as HEADERS has them."""
     low, high = accuracy_interval(counts)
     percent = [round(100 * v, 2) for v in (counts.word_accuracy, counts.cer, counts.one_minus_ned)]
     return (counts.words, percent[0], f"{100 * low:.1f} to {100 * high:.1f}", *percent[1:])
