@@ -9,7 +9,7 @@ What training resumes from (optimiser, schedule, data position) is kept apart, b
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Bundle:
                 f"The network reads height {self.network.height}, the preprocessing makes height "
                 f"{self.preprocess.height}; they must be equal."
             )
+
+    @property
+    def reading(self) -> PreprocessConfig:
+        """How images are prepared for reading. Likelihoods of texts of several lengths don't compare: until
+        they are calibrated no image is read turned, and a fresh bundle reads as it did in training."""
+        return self.preprocess if self.calibration else replace(self.preprocess, turn=0)
 
     def model(self) -> CRNN:
         """The network with these weights, in evaluation mode, fp32, on the CPU.

@@ -50,7 +50,7 @@ class PreprocessConfig:
     long words keep their aspect. 0 keeps it for all."""
     turn: float = 1.5
     """Images at least so many times as high as wide may be words that run up or down: they are read turned a
-    quarter, either way, too, and the surest of the three texts counts. 0 turns none."""
+    quarter, either way, too, and the surest of the three texts counts (calibrated bundles). 0 turns none."""
     min_width: int = 32
     """Smallest canonical width in pixels."""
     max_width: int = 2048

@@ -104,7 +104,7 @@ class Recognizer:
         """
         grey = decode_image(_encoded(image))
         height, width = grey.shape
-        return PreparedLine(pixels=line_views(grey, self.bundle.preprocess), width=width, height=height)
+        return PreparedLine(pixels=line_views(grey, self.bundle.reading), width=width, height=height)
 
     def recognise(
         self,
@@ -140,6 +140,7 @@ class Recognizer:
 
     def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
         """Of each line image that has several views the one whose best path is the surest; a text beats none.
+        A bundle without calibration can't compare them, and takes the image as it is.
 
         Returns:
             A line image [H, canonical width] for each, and its degrees of `TURNS`.
@@ -148,6 +149,8 @@ class Recognizer:
         chosen, turned = list(lines), [0] * len(lines)
         several = [i for i, line in enumerate(lines) if len(line) > height]
         views = [lines[i][top : top + height] for i in several for top in range(0, len(lines[i]), height)]
+        if self._calibration is None:
+            return [line[:height] for line in lines], turned
         read = self.recognise(views) if views else []
         for at, i in enumerate(several):
             mine = range(at * len(TURNS), (at + 1) * len(TURNS))

@@ -103,8 +103,8 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
     """
     tracking = resolve_tracking_uri(config.tracking)
     reader = Reader.of(config.model, tracking)
-    preprocess = Bundle.load(reader.model.directory).preprocess
-    shadow = _shadow(config, tracking, preprocess)
+    bundle = Bundle.load(reader.model.directory)
+    shadow = _shadow(config, tracking, bundle.preprocess)
     canaries = load_canaries(config.canaries) if config.canaries else ()
     source, output = absolute(config.input), absolute(config.output)
     run_uri, table = join(output, "runs", run), TranscriptTable(output)
@@ -140,7 +140,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         reader=reader,
         shadow=shadow,
         canaries=canaries,
-        preprocess=preprocess,
+        preprocess=bundle.reading,
         listing=listing,
         table=table,
         run_uri=run_uri,

@@ -10,7 +10,6 @@ from crnn.ctc import ctc_loss
 from crnn.decode import best_path
 from crnn.metrics import Counts
 from crnn.model import CRNN
-from crnn.precision import Precision, use_bf16
 from pipeline.order import Window
 from pipeline.packing import Pack, Packer
 from pipeline.pictures import Word, word_sheet
@@ -60,24 +59,22 @@ class HeldOut:
         return cls(packer, packs)
 
     @torch.inference_mode()
-    def evaluate(self, network: CRNN, precision: Precision, group: dist.ProcessGroup | None) -> Finding:
-        """Reads all packs; a collective where there are several ranks.
+    def evaluate(self, network: CRNN, group: dist.ProcessGroup | None) -> Finding:
+        """Reads all packs, in fp32 as bundles are read, whatever training computes in; a collective where
+        there are several ranks.
 
         Args:
             network: In evaluation mode.
-            precision: As `crnn.precision`.
             group: Of all ranks, or None for a single one.
         """
         device = next(network.parameters()).device
-        bf16 = use_bf16(precision, device)
         charset = self._packer.rules.charset
         counts, loss_sum, words = Counts(), 0.0, list[Word]()
         for pack in self._packs:
             if not pack.batch.count:
                 continue
             images = pack.batch.images_NCHW.to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits_NTV = network(images).float()
+            logits_NTV = network(images)
             targets = pack.batch.targets.to(device)
             loss_sum += float(ctc_loss(logits_NTV, targets, pack.batch.target_lengths).sum())
             hypotheses = best_path(logits_NTV.log_softmax(-1).cpu(), charset)

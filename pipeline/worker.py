@@ -185,11 +185,7 @@ class Worker:
                 dist.broadcast(self.learner.averaged[name], src=0)
         shown = copy.deepcopy(self.network).eval()
         shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))
-        found = {
-            name: words.evaluate(shown, self.config.precision, self.control)
-            for name, words in self.held_out.items()
-            if look
-        }
+        found = {name: words.evaluate(shown, self.control) for name, words in self.held_out.items() if look}
         if look:
             self.accuracy = next(iter(found.values())).word_accuracy
         self._note(metrics(found))

@@ -37,7 +37,7 @@ def transcription(setting: Setting) -> Iterator[Row]:
 
 def _measured(network: str, objects: pa.Table, setting: Setting) -> Row:
     recognizer = fresh_recognizer(network)
-    geometry = recognizer.bundle.preprocess
+    geometry = recognizer.bundle.reading
     model = ResolvedModel(name=network, version="1", digest="fresh", directory=Path())
     with Sandbox(geometry, SandboxConfig()) as sandbox:
         images = line_images(read_lines(objects, sandbox, FetchConfig()), geometry)

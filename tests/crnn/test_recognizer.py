@@ -19,7 +19,7 @@ from crnn.checkpoint import Bundle
 from crnn.errors import BundleError, ImageRejectedError
 from crnn.lexicon import Lexicon
 from crnn.model import PAPER, SMALL, CRNNConfig, seeded
-from crnn.preprocess import PreprocessConfig
+from crnn.preprocess import PreprocessConfig, line_views
 from crnn.recognizer import Recognizer
 from tests.datasets import printed
 
@@ -147,6 +147,15 @@ def test_a_word_that_runs_up_or_down_is_read_and_boxed_along_its_run() -> None:
         )
         assert (listed.text, listed.turned) == ("Station", turn)
     assert len(recognizer.prepare(np.ascontiguousarray(np.rot90(word))).pixels) == 3 * 32
+
+
+def test_a_bundle_that_is_not_calibrated_takes_images_as_they_are() -> None:
+    recognizer = RECOGNIZERS["small"]
+    tall = noise(10, 40, seed=3)
+    line = recognizer.prepare(tall)
+    assert len(line.pixels) == 32
+    (found,) = recognizer.recognise([line_views(tall, PreprocessConfig())])  # as another bundle prepares it
+    assert found.turned == 0
 
 
 def test_several_texts_come_likeliest_first_and_a_lexicon_leaves_no_others() -> None:

@@ -20,7 +20,7 @@ from pipeline.validation import Finding, HeldOut, metrics
 from tests.datasets import word_rows, write_data_set
 
 WORDS = [f"{'word' * (i % 3)}{i}" for i in range(30)]
-RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(turn=0), network=SMALL)  # none is turned
+RULES = LabelRules(charset=ALNUM36, preprocess=PreprocessConfig(), network=SMALL)
 
 
 def packer(folder: str) -> Packer:
@@ -39,7 +39,7 @@ def talkative(seed: int = 3) -> torch.nn.Module:
 
 def test_the_numbers_are_those_of_the_recogniser_and_of_a_plain_loss(tmp_path: Path) -> None:
     network = talkative()
-    found = HeldOut.load(packer(str(tmp_path)), 0, 1).evaluate(network, "fp32", None)  # type: ignore[arg-type]
+    found = HeldOut.load(packer(str(tmp_path)), 0, 1).evaluate(network, None)  # type: ignore[arg-type]
     bundle = Bundle(network=SMALL, charset=ALNUM36, preprocess=RULES.preprocess, weights=network.state_dict())
     recognizer = Recognizer(bundle)
     images = [row["image"] for row in word_rows(WORDS)]
@@ -60,14 +60,14 @@ def one_rank(rank: int, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     held_out = HeldOut.load(packer(f"{folder}/data-{rank}"), rank, 2)
-    found = held_out.evaluate(talkative(), "fp32", dist.group.WORLD)  # type: ignore[arg-type]
+    found = held_out.evaluate(talkative(), dist.group.WORLD)  # type: ignore[arg-type]
     values = [found.words, found.rejected, found.word_accuracy, found.cer, found.loss]
     torch.save(values, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_ranks_together_find_what_one_finds(tmp_path: Path) -> None:
-    alone = HeldOut.load(packer(str(tmp_path / "data")), 0, 1).evaluate(talkative(), "fp32", None)  # type: ignore[arg-type]
+    alone = HeldOut.load(packer(str(tmp_path / "data")), 0, 1).evaluate(talkative(), None)  # type: ignore[arg-type]
     mp.start_processes(one_rank, args=(str(tmp_path),), nprocs=2, start_method="spawn")
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")
