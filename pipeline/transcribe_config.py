@@ -21,8 +21,9 @@ class TranscribeConfig:
     """Reads every image below a folder or bucket prefix and writes one row for each object there."""
 
     input: str
-    """Folder or s3://bucket/prefix with images at any depth, loose or in .tar, .zip and .parquet files; or a
-    .csv or .parquet file that lists them by uri, one by one or as boxes on pages (columns box, polygon)."""
+    """Folder or s3://bucket/prefix with images at any depth, loose or in .tar, .tar.gz, .zip and .parquet
+    files; or a .csv or .parquet file that lists them by uri, one by one or as boxes on pages (columns box,
+    polygon)."""
     output: str
     """Folder or s3://bucket/prefix for the transcripts; not inside the input."""
     model: str = DEFAULT

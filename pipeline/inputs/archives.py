@@ -1,6 +1,5 @@
 """Tar, zip and Parquet files as archives of images: their members, and the bytes of each."""
 
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,9 +11,24 @@ import pyarrow.parquet as pq
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import MAX_BYTES
 from pipeline.errors import StorageError
-from pipeline.inputs.items import DAMAGED, ENCRYPTED, MISSING, NO_IMAGES, NOT_A_FILE, UNSAFE, Member, is_safe
+from pipeline.inputs.items import (
+    BOMB,
+    DAMAGED,
+    ENCRYPTED,
+    MISSING,
+    NO_IMAGES,
+    Member,
+    Names,
+    checked,
+    damaged,
+    most_inflated,
+    too_far,
+)
 from pipeline.inputs.range_file import RangeFile
+from pipeline.inputs.tars import GzipTarArchive, TarArchive
 
+LARGEST_INDEX = 128 << 20
+"""Bytes of a zip file's index, and of what is read of a member at a time: more than a million members."""
 _ROWS = 64
 """Rows of a Parquet file that are decoded at a time."""
 
@@ -50,44 +64,6 @@ def open_archive(file: RangeFile) -> Archive:
     return _KINDS[suffix](file)
 
 
-class TarArchive:
-    """A tar file as WebDataset writes it, not compressed. It has no index: one header leads to the next."""
-
-    def __init__(self, file: RangeFile) -> None:
-        self._file = file
-
-    def members(self) -> Iterator[Member]:
-        """See `Archive.members`."""
-        names: set[str] = set()
-        try:
-            with tarfile.open(fileobj=cast("IO[bytes]", self._file), mode="r:") as archive:
-                for entry in archive:
-                    if not entry.isdir():
-                        yield self._member(entry, _unique(entry.name, names))
-                end = archive.offset
-        except (tarfile.TarError, ValueError, EOFError) as error:
-            yield _damaged(self._file, str(error))
-            return
-        # Python takes a damaged header, or the end of the file, for the end of the archive.
-        self._file.seek(end)
-        block = self._file.read(tarfile.BLOCKSIZE)
-        if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
-            yield _damaged(self._file, f"a damaged header at byte {end}, or no end-of-archive mark")
-
-    def _member(self, entry: tarfile.TarInfo, name: str) -> Member:
-        unfit = detail = None
-        if not entry.isreg() or entry.issparse():
-            unfit, detail = NOT_A_FILE, "a link, a device or a file with holes, which is not followed"
-        elif entry.offset_data + entry.size > self._file.size:
-            unfit, detail = DAMAGED, f"{self._file.uri} ends inside of it"
-        return _checked(name, entry.offset_data, entry.size, unfit, detail)
-
-    def read(self, name: str, position: int, size: int) -> bytes:  # noqa: ARG002  the position says it all
-        """See `Archive.read`."""
-        self._file.seek(position)
-        return self._file.read(size)
-
-
 class ZipArchive:
     """A zip file; its index is at its end."""
 
@@ -98,25 +74,24 @@ class ZipArchive:
 
     def members(self) -> Iterator[Member]:
         """See `Archive.members`."""
-        names: set[str] = set()
+        names, inflated = Names(), 0
         try:
             archive = self._opened()
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            yield _damaged(self._file, str(error))
+            yield damaged(self._file, str(error))
             return
         for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
             if entry.is_dir():
                 continue
-            encrypted = entry.flag_bits & 1
+            unfit = detail = None
+            inflated += min(entry.file_size, MAX_BYTES)  # no more than that is inflated of one
+            if entry.flag_bits & 1:
+                unfit, detail = ENCRYPTED, "nothing is known of its password"
+            elif inflated > most_inflated(self._file):
+                unfit, detail = BOMB, too_far(self._file)
             # The name as it is written: zipfile cuts it at a null byte.
             name = entry.orig_filename if "\0" in entry.orig_filename else entry.filename
-            yield _checked(
-                _unique(name, names),
-                entry.header_offset,
-                entry.file_size,
-                ENCRYPTED if encrypted else None,
-                "nothing is known of its password" if encrypted else None,
-            )
+            yield checked(names.add(name), entry.header_offset, entry.file_size, unfit, detail)
 
     def read(self, name: str, position: int, size: int) -> bytes:  # noqa: ARG002  the index knows the size
         """See `Archive.read`."""
@@ -129,9 +104,27 @@ class ZipArchive:
 
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
-            self._archive = zipfile.ZipFile(cast("IO[bytes]", self._file))
+            self._archive = zipfile.ZipFile(cast("IO[bytes]", _Capped(self._file)))
             self._by_offset = {entry.header_offset: entry for entry in self._archive.infolist()}
         return self._archive
+
+
+class _Capped:
+    """A file as `zipfile` is shown it, which reads all of an index at once."""
+
+    def __init__(self, file: RangeFile) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file's.
+
+        Raises:
+            ValueError: More than any index needs.
+        """
+        if min(size, self._file.size) > LARGEST_INDEX:
+            raise ValueError(f"an index of {size:,} bytes; at most {LARGEST_INDEX:,} are read. Divide it")
+        return self._file.read(size)
 
 
 class ParquetArchive:
@@ -150,7 +143,7 @@ class ParquetArchive:
         except StorageError:
             raise
         except (pa.ArrowException, OSError) as error:
-            yield _damaged(self._file, str(error))
+            yield damaged(self._file, str(error))
             return
         if "image" not in parquet.schema_arrow.names:
             detail = (
@@ -212,28 +205,8 @@ class ParquetArchive:
 
 _KINDS: dict[str, Callable[[RangeFile], Archive]] = {
     ".tar": TarArchive,
+    ".tar.gz": GzipTarArchive,
+    ".tgz": GzipTarArchive,
     ".zip": ZipArchive,
     ".parquet": ParquetArchive,
 }
-
-
-def _unique(name: str, names: set[str]) -> str:
-    """A name that no other member has, of this one where it hasn't."""
-    found, number = name.encode("utf-8", "backslashreplace").decode(), 1
-    name = found
-    while found in names:
-        number += 1
-        found = f"{name} ({number})"
-    names.add(found)
-    return found
-
-
-def _checked(name: str, position: int, size: int, unfit: str | None, detail: str | None) -> Member:
-    if not is_safe(name):
-        unfit, detail = UNSAFE, f"{name!r} would lead out of the folder that it is unpacked in"
-    return Member(name=name, position=position, size=size, unfit=unfit, detail=detail)
-
-
-def _damaged(file: RangeFile, why: str) -> Member:
-    detail = f"{file.uri} isn't whole ({why}); what follows is lost. Fetch it again"
-    return Member(name="", position=None, size=file.size, unfit=DAMAGED, detail=detail[:500])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from pipeline.inputs.range_file import RangeFile
 from pipeline.sources.files import IMAGES
 from pipeline.stores import StoredObject
 
@@ -13,7 +14,12 @@ ENCRYPTED = "encrypted"
 NO_IMAGES = "no_images"
 NOT_A_FILE = "not_a_file"
 MISSING = "missing_image"
+BOMB = "archive_bomb"
+TOO_MANY = "too_many_members"
 """Why an archive, or a member of one, has no image to decode."""
+
+INFLATED_FREE, INFLATED_RATIO = 256 << 20, 100
+"""A compressed archive may hold so many bytes, and as many times its own size more: images hardly shrink."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,3 +78,44 @@ def is_safe(name: str) -> bool:
     """Whether a member's name stays below the folder that its archive might be unpacked in."""
     parts = name.replace("\\", "/").split("/")
     return bool(parts[0]) and ".." not in parts and "\0" not in name and not parts[0].endswith(":")
+
+
+class Names:
+    """The names that an archive's members have so far."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+
+    def add(self, name: str) -> str:
+        """A name that none of them has: this one, numbered where it came before."""
+        name = name.encode("utf-8", "backslashreplace").decode()
+        found = name
+        while found in self._times:
+            self._times[name] += 1
+            found = f"{name} ({self._times[name]})"
+        self._times[found] = 1
+        return found
+
+
+def checked(name: str, position: int, size: int, unfit: str | None, detail: str | None) -> Member:
+    """A member, which is unfit, too, where its name isn't safe."""
+    if not is_safe(name):
+        unfit, detail = UNSAFE, f"{name!r} would lead out of the folder that it is unpacked in"
+    return Member(name=name, position=position, size=size, unfit=unfit, detail=detail)
+
+
+def damaged(file: RangeFile, why: str) -> Member:
+    """What stands for the rest of an archive that is damaged."""
+    detail = f"{file.uri} isn't whole ({why}); what follows is lost. Fetch it again"
+    return Member(name="", position=None, size=file.size, unfit=DAMAGED, detail=detail[:500])
+
+
+def most_inflated(file: RangeFile) -> int:
+    """Bytes that an archive may hold: more than any images that are worth a look, in a file of its size."""
+    return INFLATED_FREE + INFLATED_RATIO * file.size
+
+
+def too_far(file: RangeFile) -> str:
+    """What to tell of an archive that holds more than `most_inflated`."""
+    told = f"{file.uri} inflates to more than {most_inflated(file):,} bytes, as no images do"
+    return f"{told}; what follows is left. Unpack it if it is meant so"[:500]

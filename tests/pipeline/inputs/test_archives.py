@@ -1,3 +1,4 @@
+import gzip
 import io
 import random
 import tarfile
@@ -35,6 +36,15 @@ def tar(files: dict[str, bytes], change: Callable[[tarfile.TarFile], None] | Non
         if change:
             change(archive)
     return buffer.getvalue()
+
+
+def tgz(files: dict[str, bytes]) -> bytes:
+    return gzip.compress(tar(files))
+
+
+def in_parts(data: bytes) -> bytes:
+    """As parallel compressors write it, and tapes fill it up."""
+    return b"".join(gzip.compress(data[at : at + 50_001]) for at in range(0, len(data), 50_001)) + bytes(777)
 
 
 def packed(files: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -85,6 +95,8 @@ def read(uri: str, members: list[Member]) -> list[bytes | str]:
     ("name", "data"),
     [
         ("x.tar", tar(FILES)),
+        ("x.tar.gz", gzip.compress(tar(FILES))),
+        ("x.TGZ", in_parts(tar(FILES))),
         ("x.ZIP", packed(FILES)),
         ("stored.zip", packed(FILES, zipfile.ZIP_STORED)),
         ("x.parquet", parquet(FILES)),
@@ -101,7 +113,7 @@ def test_every_member_is_found_and_read_in_any_order(place: str, name: str, data
     assert read(f"{place}/{name}", members[40:50:3]) == list(FILES.values())[40:50:3]
 
 
-@pytest.mark.parametrize(("name", "make"), [("x.tar", tar), ("x.zip", packed)])
+@pytest.mark.parametrize(("name", "make"), [("x.tar", tar), ("x.tgz", tgz), ("x.zip", packed)])
 def test_names_that_lead_out_are_told_and_those_that_repeat_are_made_unique(
     tmp_path: Path, name: str, make: Callable[[dict[str, bytes]], bytes]
 ) -> None:
@@ -213,7 +225,13 @@ def test_large_members_are_jumped_over(s3_server: Any, s3_bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), [("x.tar", tar(FILES)), ("x.zip", packed(FILES)), ("x.parquet", parquet(FILES))]
+    ("name", "data"),
+    [
+        ("x.tar", tar(FILES)),
+        ("x.tgz", tgz(FILES)),
+        ("x.zip", packed(FILES)),
+        ("x.parquet", parquet(FILES)),
+    ],
 )
 def test_a_fault_of_storage_is_never_the_archives(
     s3_server: Any, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes
@@ -233,5 +251,5 @@ def test_a_fault_of_storage_is_never_the_archives(
 
 
 def test_archives_are_told_by_their_names() -> None:
-    assert all(map(is_archive, ("a.tar", "b/c.ZIP", "d.parquet")))
-    assert not any(map(is_archive, ("a.tar.gz", "zip", "c.png", "d.csv")))
+    assert all(map(is_archive, ("a.tar", "a.tar.gz", "a.TGZ", "b/c.ZIP", "d.parquet")))
+    assert not any(map(is_archive, ("a.tar.xz", "a.gz", "zip", "c.png", "d.csv")))

@@ -23,7 +23,7 @@ from pipeline.listing import input_id
 from pipeline.sandbox import Sandbox, SandboxConfig
 from pipeline.schema import LISTING_SCHEMA
 from pipeline.storage import delete, list_objects, write_atomic
-from tests.pipeline.inputs.test_archives import packed, parquet, tar
+from tests.pipeline.inputs.test_archives import packed, parquet, tar, tgz
 
 GEOMETRY = PreprocessConfig()
 
@@ -47,6 +47,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         ("in/d.parquet", parquet(IMAGES)),
         ("in/e.zip", packed(IMAGES)[:-30]),
         ("in/f.png", png(10)),
+        ("in/g.tar.gz", tgz(IMAGES)),
     ):
         write_atomic(f"{uri}/{name}", data)
     return uri
@@ -79,7 +80,8 @@ def test_archives_are_listed_in_place_by_their_members(place: str) -> None:
     wanted = [("a.png", None), *((f"b.tar/{name}", None) for name in [*names, "0.txt"])]
     wanted += [("b.tar/../out.png", "unsafe_name"), *((f"c.zip/{name}", None) for name in names)]
     wanted += [(f"d.parquet/row {row}", None) for row in range(6)]
-    assert keys == [*wanted, ("e.zip", "damaged_archive"), ("f.png", None)]
+    wanted += [("e.zip", "damaged_archive"), ("f.png", None)]
+    assert keys == [*wanted, *((f"g.tar.gz/{name}", None) for name in names)]
 
 
 def test_what_is_in_an_archive_is_found_once_and_remembered(s3_server: Any, s3_bucket: str) -> None:
@@ -98,13 +100,17 @@ def test_everything_that_is_listed_is_read(place: str) -> None:
     listed = [row for row in rows(f"{place}/in") if row["unfit"] is None]
     found = dict(zip((row["key"] for row in listed), contents(listed, FetchConfig(bytes=500)), strict=True))
     wanted = {"a.png": png(9), "f.png": png(10), "b.tar/0.txt": b"label"}
-    wanted |= {f"{archive}/{name}": data for archive in ("b.tar", "c.zip") for name, data in IMAGES.items()}
+    wanted |= {
+        f"{archive}/{name}": data
+        for archive in ("b.tar", "c.zip", "g.tar.gz")
+        for name, data in IMAGES.items()
+    }
     wanted |= {f"d.parquet/row {row}": data for row, data in enumerate(IMAGES.values())}
     assert found == wanted
     assert [content(row) for row in listed[::-1]] == list(found.values())[::-1]
 
 
-@pytest.mark.parametrize("archive", ["b.tar", "c.zip", "d.parquet"])
+@pytest.mark.parametrize("archive", ["b.tar", "c.zip", "d.parquet", "g.tar.gz"])
 def test_an_archive_that_changes_or_goes_takes_its_members_with_it(place: str, archive: str) -> None:
     listed = [row for row in rows(f"{place}/in") if row["unfit"] is None]
     write_atomic(f"{place}/in/{archive}", b"other")
@@ -117,7 +123,8 @@ def test_an_archive_that_changes_or_goes_takes_its_members_with_it(place: str, a
             )
         return told
 
-    others = {name: {"read"} for name in ("a.png", "b.tar", "c.zip", "d.parquet", "f.png") if name != archive}
+    names = ("a.png", "b.tar", "c.zip", "d.parquet", "f.png", "g.tar.gz")
+    others = {name: {"read"} for name in names if name != archive}
     assert reasons() == others | {archive: {"changed"}}
     delete(f"{place}/in/{archive}")
     assert reasons() == others | {archive: {"deleted"}}
