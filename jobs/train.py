@@ -57,6 +57,7 @@ def train(plan: Plan) -> tuple[FitResult, str | None]:
             tracking_uri=resolve_tracking_uri(config.tracking),
             experiment=config.experiment,
             run_name=config.name,
+            remedy="Its checkpoints hold them: start the same run again when MLflow answers, to send them.",
         )
     )
     lineage = {"crnn.start_from": plan.start.uri} if plan.start else {}

@@ -128,6 +128,7 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
     print(f"report           {uri}")
     track(
         morning,
+        uri,
         tracking_uri=resolve_tracking_uri(job.config.tracking),
         experiment=job.config.experiment,
         params=flatten(asdict(job.config)),

@@ -1,8 +1,9 @@
 """MLflow beside a job: buffered, in the background, never in the way.
 
-The run's history, kept in its checkpoints, is the truth; MLflow shows it. Points carry their own timestamps
-and MLflow drops exact duplicates, so that sending a history again after a crash changes nothing. Where the
-server is gone the job goes on, what it says is kept in memory, and sent when the server is back.
+What a job keeps in files of its own, such as checkpoints, is the truth; MLflow shows it. Points carry their
+own timestamps and MLflow drops exact duplicates, so that sending a history again after a crash changes
+nothing. Where the server is gone the job goes on, what it says is kept in memory, and sent when the server is
+back.
 """
 
 import logging
@@ -49,6 +50,8 @@ class TrackerConfig:
     experiment: str
     run_name: str
     """Identifies the run within its experiment: the same name is the same run."""
+    remedy: str = "Start the same again when MLflow answers, and they are sent."
+    """Where entries that couldn't be sent are found, and what sends them: the end of the warning."""
 
     def __post_init__(self) -> None:
         if resolve_tracking_uri(self.tracking_uri) != self.tracking_uri:
@@ -147,12 +150,12 @@ class Tracker:
             points, others = len(self._points), len(self._tasks)
         if unsent:
             log.warning(
-                "MLflow at %s didn't answer: %d points and %d other entries of run %s are not there. Its "
-                "checkpoints hold them: start the same run again when MLflow answers, and they are sent.",
+                "MLflow at %s didn't answer: %d points and %d other entries of run %s are not there. %s",
                 self.config.tracking_uri,
                 points,
                 others,
                 self.config.run_name,
+                self.config.remedy,
             )
         return unsent
 

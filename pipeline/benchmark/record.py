@@ -62,7 +62,14 @@ def track(
     """Logs the figures as a run of its own: benchmark/<stage>/<what>, and the table."""
     now = time.time()
     name = f"benchmark {machine(setting.device).get('gpu', setting.device)} {time.strftime('%F %T')}"
-    tracker = Tracker(TrackerConfig(tracking_uri=tracking_uri, experiment=experiment, run_name=name))
+    tracker = Tracker(
+        TrackerConfig(
+            tracking_uri=tracking_uri,
+            experiment=experiment,
+            run_name=name,
+            remedy="They are printed, and in --output where it is given; the next benchmark is another run.",
+        )
+    )
     tags = {f"crnn.machine.{key}": str(value) for key, value in machine(setting.device).items()}
     tracker.open_run(params=flatten(asdict(setting)), tags={**provenance.collect().tags(), **tags})
     tracker.log_points(MetricPoint(metric_name(row), row.value, 0, int(1000 * now)) for row in rows)

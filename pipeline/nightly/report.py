@@ -25,21 +25,36 @@ def report(figures: Figures, table: TranscriptTable, run_uri: str) -> tuple[Morn
 
 
 def track(
-    morning: Morning, *, tracking_uri: str, experiment: str, params: Mapping[str, str], now_ms: int
+    morning: Morning,
+    uri: str,
+    *,
+    tracking_uri: str,
+    experiment: str,
+    params: Mapping[str, str],
+    now_ms: int,
+    deadline_s: float = 30.0,
 ) -> None:
-    """Logs a night as a run, under its own name; never in the way: a dead server costs half a minute at most.
+    """Logs a night as a run, under its own name; never in the way: a dead server costs a deadline at most.
 
     Args:
         morning: What is told.
+        uri: Where the page is.
         params: The job's config, see `pipeline.tracking.flatten`.
         now_ms: When it was published, in milliseconds since 1970.
+        deadline_s: How long to wait for MLflow, in seconds.
     """
     run = morning.figures.run
     tracker = Tracker(
-        TrackerConfig(tracking_uri=tracking_uri, experiment=experiment, run_name=f"transcribe {run}")
+        TrackerConfig(
+            tracking_uri=tracking_uri,
+            experiment=experiment,
+            run_name=f"transcribe {run}",
+            remedy=f"The night is published all the same, and {uri} tells what they would. The same command "
+            f"with --run {run} sends them when MLflow answers.",
+        )
     )
     tracker.open_run(params=dict(params), tags=provenance.collect().tags(), inputs=[])
     step = morning.figures.facts.publication
     tracker.log_points(MetricPoint(key, value, step, now_ms) for key, value in morning.metrics().items())
     tracker.log_text("report.html", page(morning))
-    tracker.finish("FINISHED")
+    tracker.finish("FINISHED", deadline_s)

@@ -153,13 +153,13 @@ def test_a_server_that_never_answers_costs_a_warning_with_what_to_do(
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        tracker = open_tracker(TrackerConfig(tracking_uri=uri, experiment="e", run_name="r"))
+        config = TrackerConfig(tracking_uri=uri, experiment="e", run_name="r", remedy="Look there instead.")
+        tracker = open_tracker(config)
         tracker.open_run()
         tracker.log_points(points(0, 20))
         assert tracker.run_id() is None
         assert tracker.finish("FINISHED", deadline_s=0.1) == 22
-    assert "20 points and 2 other entries of run r are not there" in caplog.text
-    assert "start the same run again" in caplog.text
+    assert "20 points and 2 other entries of run r are not there. Look there instead." in caplog.text
 
 
 def test_a_tracker_that_was_not_told_to_open_the_run_waits_for_the_one_that_was(

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import socket
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -161,11 +162,25 @@ def test_a_night_is_one_run_in_mlflow_however_often_it_is_told(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     morning, _ = report(figures("night2", 2, images=0), table, str(tmp_path / "run"))
     for _ in range(2):
-        track(morning, tracking_uri=uri, experiment="transcribe", params={"input": "x"}, now_ms=5)
+        track(morning, "page", tracking_uri=uri, experiment="e", params={"input": "x"}, now_ms=5)
     client = mlflow_client(uri)
-    experiment = client.get_experiment_by_name("transcribe")
+    experiment = client.get_experiment_by_name("e")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.metrics["rows/ok"] == 40
     assert run.data.metrics["drift/length"] == morning.drift["length"]
     assert "images_per_second" not in run.data.metrics
     assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["report.html"]
+
+
+def test_a_night_that_mlflow_misses_says_where_its_report_is(
+    table: TranscriptTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    morning, page = report(figures("night2", 2), table, str(tmp_path / "run"))
+    with socket.socket() as nobody:  # bound, and not listening: what connects is refused
+        nobody.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        track(morning, page, tracking_uri=uri, experiment="e", params={}, now_ms=5, deadline_s=0.1)
+    (told,) = [line for line in caplog.messages if "are not there" in line]
+    assert page in told
+    assert "--run night2" in told
