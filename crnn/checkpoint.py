@@ -150,7 +150,7 @@ class Bundle:
     def _description(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
-            "network": asdict(self.network),
+            "network": _described(self.network),
             "charset": self.charset.to_dict(),
             "preprocess": asdict(self.preprocess),
             "calibration": dict(self.calibration),
@@ -166,6 +166,14 @@ def _fingerprint(description: Mapping[str, Any], weights: bytes) -> str:
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     digest.update(hashlib.sha256(weights).digest())
     return digest.hexdigest()[:16]
+
+
+def _described(network: CRNNConfig) -> dict[str, Any]:
+    values = asdict(network)
+    for conv in values["convolutions"]:
+        if not conv["shortcut"]:  # a network without one has the fingerprint that it always had
+            del conv["shortcut"]
+    return values
 
 
 def _network(values: Mapping[str, Any]) -> CRNNConfig:

@@ -62,6 +62,24 @@ def latin94_small() -> TrainConfig:
     )
 
 
+def latin94() -> TrainConfig:
+    """The recogniser as it ships: printable ASCII on words as photographed, which the CPUs draw while a GPU
+    learns each twice."""
+    return TrainConfig(
+        name="latin94",
+        data=("synth://scene?assets=out/assets&seed=11&echo=2",),
+        validation=("held_out=out/data/scene-validation",),
+        network="residual",
+        optimizer=OptimizerConfig(warmup=0.02, ema_decay=0.9995),
+        pack_columns=102_400,
+        window_rows=32_768,
+        images=20_000_000,
+        save_every=4_000_000,
+        log_every=50,
+        gpu=True,
+    )
+
+
 def probe() -> TrainConfig:
     """What jobs/probe.py judges synthesis by: the small network, every picture once, twenty minutes."""
     return TrainConfig(
@@ -99,6 +117,6 @@ def demo() -> TrainConfig:
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     recipe.__name__.replace("_", "-"): recipe
-    for recipe in (default, small, paper, latin94_small, probe, demo)
+    for recipe in (default, small, paper, latin94, latin94_small, probe, demo)
 }
 """By name, as the command line takes them."""

@@ -30,6 +30,7 @@ from pipeline.resume import BUNDLE
 from pipeline.runs import IDENTITY, finished
 from pipeline.storage import join, local_copy, read_bytes
 from pipeline.synthesis import assets
+from pipeline.synthesis.stream import Stream, is_stream
 
 PROTOCOLS = ("alnum36", "alnum62", "latin94")
 """Under which a card tells accuracy; the first is the field's."""
@@ -43,7 +44,7 @@ class ShipConfig:
     run: str
     """Folder URI of a finished training run."""
     train_data: str
-    """URI of the data set that it learnt from."""
+    """URI of the data set that it learnt from, or synth://… of the stream."""
     assets: str
     """URI of the assets that the data set was drawn with, for their licences."""
     data: tuple[str, ...]
@@ -88,14 +89,18 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
             f"{config.run} holds no finished run. Let it end first: jobs/train.py goes on with it."
         )
     identity = json.loads(read_bytes(join(config.run, IDENTITY)))
-    manifest = Manifest.read(config.train_data)
-    if manifest.fingerprint != identity["data"]:
-        raise ConfigError(
-            f"{config.run} learnt from data set {identity['data']}; {config.train_data} is "
-            f"{manifest.fingerprint}. Give the one that it learnt from."
-        )
     with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as folder:
         bundle = halved(Bundle.load(folder))
+    data: Manifest | Stream
+    if is_stream(config.train_data):
+        data = Stream.open(config.train_data, bundle.charset)
+    else:
+        data = Manifest.read(config.train_data)
+    if data.fingerprint != identity["data"]:
+        raise ConfigError(
+            f"{config.run} learnt from data set {identity['data']}; {config.train_data} is "
+            f"{data.fingerprint}. Give the one that it learnt from."
+        )
     begin = dict(bundle.provenance.get("started_from", {}))
     if begin:
         if not begin["uri"].startswith("models:/"):  # a folder's place is nobody's business
@@ -107,8 +112,8 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     training = Training(
         run=run,
         command=_command(config.name or run, done.images_seen, identity, begin),
-        data=manifest.fingerprint,
-        rows=manifest.rows,
+        data=data.fingerprint,
+        rows=seen // data.echo if isinstance(data, Stream) else data.rows,
         seed=int(identity["order"][0]),
         images=seen,
         hours=seen / done.images_per_s / 3600,

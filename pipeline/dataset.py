@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import ray
 import ray.data
 from ray.data import ExecutionResources
 from ray.train import DataConfig
@@ -17,9 +18,10 @@ from pipeline.packing import Packer
 BLOCK_BYTES = 4 << 20
 """Target size of a block of packs: small, so that the first packs of a window travel while it is still
 being decoded, and that no worker gets far more than another at the end."""
-WAITING_BYTES = 512 << 20
-"""Of packs that wait for each worker, at most: the feed of some seconds on a GPU, of minutes on a CPU.
-Without a limit Ray Data decodes ahead until its store is full, on cores that a CPU's training needs."""
+WAITING_BYTES = 256 << 20
+"""Of packs that wait for a step, at most, for each of the cluster's CPUs, which makes up to one window at a
+time: the feed of some seconds on a GPU, of minutes on a CPU. Without a limit Ray Data decodes ahead until its
+store is full, on cores that a CPU's training needs."""
 
 
 def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> "ray.data.Dataset":
@@ -57,9 +59,8 @@ class UnevenSplit(DataConfig):
         for name, dataset in datasets.items():
             options = self._resolve_execution_options(name)
             options.preserve_order = True
-            options.resource_limits = ExecutionResources.for_limits(
-                object_store_memory=WAITING_BYTES * world_size
-            )
+            cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+            options.resource_limits = ExecutionResources.for_limits(object_store_memory=WAITING_BYTES * cpus)
             dataset.context.execution_options = options
             splits = dataset.streaming_split(world_size, equal=False, locality_hints=worker_node_ids)
             for share, split in zip(shares, splits, strict=True):

@@ -46,7 +46,8 @@ def foresee(rehearsal: Rehearsal) -> Iterator[str]:
     if config.gpu and rehearsal.packed_per_s < rehearsal.trained_per_s:
         yield (
             f"The GPUs will wait for data: {rehearsal.cpus} CPUs pack about {rehearsal.packed_per_s:,.0f} "
-            f"images/s, steps take {rehearsal.trained_per_s:,.0f}. Use more CPUs, or data coded as raw."
+            f"images/s, steps take {rehearsal.trained_per_s:,.0f}. Use more CPUs, data coded as raw, or "
+            "a stream's echo=2."
         )
 
 

@@ -82,6 +82,7 @@ def plan_mixture(
     images: int,
     window_rows: int,
     seed: int,
+    echoes: Sequence[int] = (),
 ) -> list[Window]:
     """Windows that hold at least `images` rows of several data sets; of one alone, as `plan_windows`.
 
@@ -94,6 +95,7 @@ def plan_mixture(
         images: Rows that the run wants to see.
         window_rows: Rows of a window; of a single data set's, see `plan_windows`.
         seed: Names the order.
+        echoes: How often each set's rows come in a window, where that isn't once; of streams alone.
 
     Raises:
         ValueError: There is nothing to read in one of them, or a share is too small for a window.
@@ -105,8 +107,8 @@ def plan_mixture(
             f"Shares {shares} aren't 1 together, or too small for windows of {window_rows} rows."
         )
     takers = [
-        _Maker(source) if rows is None else _Reader(rows, source, seed)
-        for source, rows in enumerate(shard_rows)
+        _Maker(source, echo) if rows is None else _Reader(rows, source, seed)
+        for source, (rows, echo) in enumerate(zip(shard_rows, echoes or [1] * len(shard_rows), strict=True))
     ]
     bounds = [sum(shares[:source], Fraction(0)) for source in range(len(shares) + 1)]
     given = [0] * len(shares)
@@ -138,14 +140,17 @@ def rows_seen(windows: Sequence[Window], shard_rows: Sequence[Sequence[int] | No
 
 
 class _Maker:
-    """A stream's rows: the first ones of a new shard, each time some are asked for."""
+    """A stream's rows: the first ones of a new shard, each time some are asked for, and their echoes."""
 
-    def __init__(self, source: int) -> None:
-        self._source, self._made = source, 0
+    def __init__(self, source: int, echo: int) -> None:
+        self._source, self._echo, self._made = source, echo, 0
 
     def take(self, count: int) -> Iterator[Part]:
         """The next `count` rows."""
-        yield Part(source=self._source, shard=self._made, epoch=0, stop=count)
+        fresh = -(-count // self._echo)
+        for epoch, start in enumerate(range(0, count, fresh)):
+            stop = min(fresh, count - start)
+            yield Part(source=self._source, shard=self._made, epoch=epoch, stop=stop)
         self._made += 1
 
 

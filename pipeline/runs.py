@@ -101,7 +101,12 @@ class Finished:
 def finished(run_uri: str) -> Finished | None:
     """The result of a run that is over, or None."""
     uri = join(run_uri, FINISHED)
-    return Finished(**json.loads(read_bytes(uri))) if exists(uri) else None
+    if not exists(uri):
+        return None
+    found = json.loads(read_bytes(uri))
+    # A run's folder may have been moved since.
+    places = {key: join(run_uri, PurePosixPath(found[key]).name) for key in ("checkpoint_uri", "last_uri")}
+    return Finished(**found | places)
 
 
 def mark_finished(

@@ -89,6 +89,7 @@ class Plan:
             images=config.images,
             window_rows=config.window_rows,
             seed=config.seed,
+            echoes=[d.echo if isinstance(d := self.data[s.label], Stream) else 1 for s in sets],
         )
 
     def audit_uri(self, data: TrainingSet) -> str:

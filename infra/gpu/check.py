@@ -1,14 +1,24 @@
-"""Says what the environment of a GPU machine lacks: every requirement of the project, at any depth."""
+"""Says what the environment of a GPU machine lacks: every requirement of the project, at any depth, but those
+that left_out.txt names."""
 
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+here = Path(__file__)
+lines = (line.split("#")[0].strip() for line in here.with_name("left_out.txt").read_text().splitlines())
+left_out = {canonicalize_name(line) for line in lines if line}
+project = tomllib.loads((here.parents[2] / "pyproject.toml").read_text())["project"]
 lacking: list[str] = []
-left, seen = [Requirement("crnn-pipeline")], set[str]()
+left, seen = [Requirement(line) for line in project["dependencies"]], set[str]()
 while left:
     requirement = left.pop()
+    if canonicalize_name(requirement.name) in left_out:
+        continue
     try:
         found = version(requirement.name)
     except PackageNotFoundError:

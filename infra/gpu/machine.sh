@@ -7,19 +7,22 @@
 #   machine.sh test                    the tests marked gpu
 #   machine.sh benchmark [FLAG …]      every stage on the GPU, as JSON
 #   machine.sh train RECIPE [FLAG …]   trains, or goes on; with --minutes it ends in time
+#   machine.sh start RECIPE [FLAG …]   the same in the background, over the end of the call that started it
+#   machine.sh follow SECONDS          shows what the one in the background says, until it ends or for so long
 #   machine.sh restore FOLDER          takes back the run that an earlier machine left, before train
 #
 # HOLD keeps everything between calls (out/hold); what is to come back lies in OUT (HOLD/out), in files of at most
-# PART_MIB MiB (15). PYTHON is the one with torch (python3).
+# PART_MIB MiB (15). PYTHON is the one with torch (python3). With LEAN=1 what a run resumes from stays there: its
+# best bundle, its curves and pictures come back alone, a tenth of it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 HOLD=$(realpath --canonicalize-missing "${HOLD:-out/hold}")
-OUT=${OUT:-$HOLD/out}
+OUT=$(realpath --canonicalize-missing "${OUT:-$HOLD/out}")
 PART_MIB=${PART_MIB:-15}
 system_python=${PYTHON:-python3}
 python=$HOLD/venv/bin/python
 mkdir -p "$HOLD/parts" "$HOLD/files" "$OUT"
-export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=disabled MLFLOW_DISABLE_TELEMETRY=true
+export HOLD OUT PART_MIB RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=disabled MLFLOW_DISABLE_TELEMETRY=true
 export MLFLOW_TRACKING_URI=sqlite:///$HOLD/mlflow.db
 
 fail() {
@@ -59,14 +62,16 @@ PYTHON
 setup() {
   join
   for archive in "$HOLD"/files/*.tar.xz; do
-    [ ! -e "$archive" ] || tar -C "$HOLD" -xf "$archive"
+    [ ! -e "$archive" ] || tar -C "$HOLD" -xf "$archive" &
   done
+  wait
   "$system_python" -m venv --system-site-packages --without-pip "$HOLD/venv"
-  # The system's Python may be an environment itself, whose packages --system-site-packages doesn't show.
-  "$system_python" -c 'import site; print("\n".join(site.getsitepackages()))' \
-    >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/machine.pth"
-  "$system_python" -m pip --python "$python" install --quiet --no-index --no-deps --no-cache-dir \
-    --disable-pip-version-check "$HOLD"/files/*.whl
+  # What was carried, this repository, and the system's Python, which may be an environment itself, whose packages
+  # --system-site-packages doesn't show.
+  {
+    printf '%s\n' "$HOLD/site" "$PWD"
+    "$system_python" -c 'import site; print("\n".join(site.getsitepackages()))'
+  } >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/machine.pth"
   "$python" infra/gpu/check.py
 }
 
@@ -74,15 +79,50 @@ train() {
   recipe=${1:?Name a recipe of jobs/train.py.}
   shift
   status=0
-  "$python" jobs/train.py "$recipe" --output "$HOLD/runs" --gpu "$@" 2>&1 | tee "$OUT/train.log" || status=$?
+  "$python" jobs/train.py "$recipe" --output "$HOLD/runs" ${DEVICE---gpu} "$@" 2>&1 | tee "$HOLD/train.log" || status=$?
   keep
   return "$status"
 }
 
+start() {
+  rm -f "$HOLD/train.status"
+  # A session of its own outlives this one.
+  OUT=$HOLD/out setsid --fork bash -c 'status=0; "$0" train "$@" || status=$?; echo "$status" >"$HOLD/train.status"' \
+    "$PWD/infra/gpu/machine.sh" "$@" >/dev/null 2>&1 </dev/null
+  echo "Training in the background; $HOLD/train.log tells how it goes."
+}
+
+follow() {
+  timeout "${1:?Say for how many seconds.}" tail --lines=+1 --follow=name --retry --quiet "$HOLD/train.log" 2>/dev/null &
+  shown=$!
+  while kill -0 "$shown" 2>/dev/null && [ ! -f "$HOLD/train.status" ]; do sleep 1; done
+  sleep 1
+  kill "$shown" 2>/dev/null || true
+  [ -f "$HOLD/train.status" ] || { keep && echo "It goes on." && return 0; }
+  keep
+  return "$(cat "$HOLD/train.status")"
+}
+
 keep() { # runs and their entries in MLflow, in pieces that may come back
   rm -f "$OUT"/run.tar.part-*
-  cd "$HOLD" && tar -cf - runs mlflow.db* | split --bytes="${PART_MIB}M" --numeric-suffixes --suffix-length=3 \
-    - "$OUT/run.tar.part-"
+  [ ! -f "$HOLD/train.log" ] || cp "$HOLD/train.log" "$OUT"
+  (cd "$HOLD" && { [ -z "${LEAN:-}" ] || heavy; } >"$HOLD/heavy.txt" && tar --exclude-from=heavy.txt -cf - runs mlflow.db*) |
+    split --bytes="${PART_MIB}M" --numeric-suffixes --suffix-length=3 - "$OUT/run.tar.part-"
+}
+
+heavy() { # what a run can do without elsewhere: what it resumes from, and bundles but the best, or the last so far
+  "$system_python" - <<'PYTHON'
+import json, pathlib
+
+for run in pathlib.Path("runs").iterdir():
+    kept = sorted(bundle.parent for bundle in run.glob("checkpoint_*/bundle"))[-1:]
+    if (done := run / "finished.json").is_file():
+        kept = [run / pathlib.PurePath(json.loads(done.read_text())["checkpoint_uri"]).name]
+    for checkpoint in run.glob("checkpoint_*"):
+        print(checkpoint / "state.pt")
+        if checkpoint not in kept:
+            print(checkpoint / "bundle")
+PYTHON
 }
 
 data() {
@@ -97,7 +137,7 @@ case ${1:-} in
   data) shift && data "$@" ;;
   test) "$python" -m pytest -m gpu --junitxml "$OUT/tests.xml" tests/crnn tests/pipeline/checks ;;
   benchmark) shift && "$python" jobs/benchmark.py --device cuda --output "$OUT/benchmark.json" "$@" ;;
-  train) shift && train "$@" ;;
+  train | start | follow) "$@" ;;
   restore) cat "${2:?Name the folder with run.tar.part-*.}"/run.tar.part-* | tar -C "$HOLD" -xf - ;;
-  *) sed -n '3,15s/^# \{0,1\}//p' "$0" && exit 2 ;;
+  *) sed -n '3,18s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

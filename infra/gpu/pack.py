@@ -3,17 +3,19 @@
 python infra/gpu/pack.py --output out/gpu --more out/assets
 python infra/gpu/pack.py --output out/gpu --load-mib 48 --part-mib 40
 
-Wheels are those that the project needs at the versions of infra/constraints-cpu.txt, less torch and what
-present.txt names. A file larger than a part is cut; load.json in each load tells what belongs to what, and
-machine.sh puts it together again.
+Packages are those that the project needs at the versions of infra/constraints-cpu.txt, less torch and what
+present.txt and left_out.txt name, as one archive of installed files. A file larger than a part is cut;
+load.json in each load tells what belongs to what, and machine.sh puts it together again.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -22,8 +24,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-CONSTRAINTS, PRESENT = ROOT / "infra/constraints-cpu.txt", Path(__file__).with_name("present.txt")
+CONSTRAINTS = ROOT / "infra/constraints-cpu.txt"
+PRESENT, LEFT_OUT = (Path(__file__).with_name(name) for name in ("present.txt", "left_out.txt"))
 PROJECT, PYTHON = "crnn-pipeline", "3.12"
+SITE = "site"
+"""The folder that packages are installed into, and the name of its archive."""
+TRIMMED = ("ray/jars", "ray/cpp", "ray/rllib", "ray/dashboard/client", "mlflow/server/js")
+"""Folders of packages that no job opens: half of what Ray and MLflow would weigh."""
 TESTED = ("pytest", "pytest-timeout", "hypothesis")
 """What the tests marked gpu need besides."""
 GLIBC = (17, 24, 26, 27, 28, 31, 34)
@@ -38,9 +45,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def present() -> set[str]:
-    """Names of what the machine has."""
-    lines = (line.split("#")[0].strip() for line in PRESENT.read_text().splitlines())
+def named(file: Path) -> set[str]:
+    """Names of packages, one a line, with comments."""
+    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
     return {canonicalize_name(line) for line in lines if line}
 
 
@@ -72,25 +79,35 @@ def needed(roots: Iterable[str], there: set[str]) -> set[str]:
     return found
 
 
-def download(names: Iterable[str], folder: Path) -> None:
-    """Fetches the wheels, each at its pinned version, and makes the project's own."""
+def install(names: Iterable[str], folder: Path) -> None:
+    """Installs packages for the machine's Python, each at its pinned version, without what is trimmed."""
     pinned = versions()
-    unpinned = sorted(set(names) - pinned.keys() - {PROJECT})
+    unpinned = sorted(set(names) - pinned.keys())
     if unpinned:
         raise SystemExit(f"error: {', '.join(unpinned)}: no version in {CONSTRAINTS.name}.")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     platforms = [f"--platform=manylinux_2_{n}_x86_64" for n in GLIBC]
     platforms += [f"--platform=manylinux{year}_x86_64" for year in (1, 2010, 2014)]
     flags = [
         "--no-deps",
+        "--no-compile",
         "--only-binary=:all:",
         f"--python-version={PYTHON}",
         "--implementation=cp",
         *platforms,
     ]
-    wanted = [f"{name}=={pinned[name]}" for name in sorted(names) if name != PROJECT]
-    subprocess.run([*pip, "download", *flags, f"--dest={folder}", *wanted], check=True)
-    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", str(ROOT)], check=True)
+    wanted = [f"{name}=={pinned[name]}" for name in sorted(names)]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    subprocess.run([*pip, *flags, f"--target={folder}", *wanted], check=True)
+    for trimmed in TRIMMED:
+        shutil.rmtree(folder / trimmed, ignore_errors=True)
+
+
+def pack(folder: Path, name: str, output: Path) -> Path:
+    """A folder as an archive that unpacks as `name`."""
+    archive = output / f"{name}.tar.xz"
+    with tarfile.open(archive, "w:xz") as opened:
+        opened.add(folder, name)
+    return archive
 
 
 def pieces(files: Iterable[Path], part: int) -> Iterator[tuple[str, int, bytes]]:
@@ -146,10 +163,12 @@ def main() -> None:
         raise SystemExit("error: a part isn't larger than a load.")
     files = given.output / "files"
     files.mkdir(parents=True)
-    download(needed([PROJECT, *TESTED], present()), files)
+    names = needed([PROJECT, *TESTED], named(PRESENT) | named(LEFT_OUT)) - {PROJECT}
+    with tempfile.TemporaryDirectory() as site:
+        install(names, Path(site))
+        pack(Path(site), SITE, files)
     for folder in given.more:
-        with tarfile.open(files / f"{folder.resolve().name}.tar.xz", "w:xz") as archive:
-            archive.add(folder, folder.resolve().name)
+        pack(folder, folder.absolute().name, files)
     mib = 1 << 20
     loads = write_loads(
         sorted(files.iterdir()), given.output, load=int(given.load_mib * mib), part=int(given.part_mib * mib)

@@ -1,6 +1,9 @@
-"""Synthetic words made while a run learns from them: shards without end, each word seen once, nothing stored.
+"""Synthetic words made while a run learns from them: shards without end, nothing stored.
 
-synth://scene?assets=s3://bucket/assets&seed=7
+synth://scene?assets=s3://bucket/assets&seed=7            each word is seen once
+synth://scene?assets=s3://bucket/assets&seed=7&echo=2     twice, in different packs of one window
+
+An echo (Choi et al. 2019, arXiv 1907.05550) pays where the GPU learns faster than the CPUs draw.
 """
 
 import hashlib
@@ -22,6 +25,7 @@ SCHEME = "synth"
 SPLIT: Split = "train"
 _FIRST = 1 << 32
 """Number of the first shard: a stored data set of the same seed, whose first is 0, holds other words."""
+MAX_ECHO = 8
 _EXAMPLE = "synth://scene?assets=out/assets&seed=7"
 
 
@@ -42,10 +46,12 @@ class Stream:
     assets_fingerprint: str
     pictures: SynthesisConfig
     """The preset for the run's charset, coded so that nothing has to be decompressed."""
+    echo: int = 1
+    """How often each word is seen."""
 
     @classmethod
     def open(cls, uri: str, charset: Charset) -> "Stream":
-        """The stream that a URI asks for: synth://<preset>?assets=<folder>&seed=<number>.
+        """The stream that a URI asks for: synth://<preset>?assets=<folder>&seed=<number>&echo=<times>.
 
         Words that the charset can't write aren't drawn.
 
@@ -56,16 +62,18 @@ class Stream:
         parts = urlsplit(uri)
         try:
             asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-            seed = int(asked.pop("seed", "7"))
+            seed, echo = int(asked.pop("seed", "7")), int(asked.pop("echo", "1"))
         except ValueError:
             raise ConfigError(f"{uri} can't be read. Example: {_EXAMPLE}.") from None
         assets = Assets.open(absolute(asked.pop("assets", DEFAULT_URI)))
         if parts.netloc not in PRESETS or parts.path or asked:
             odd = ", ".join(asked) or f"{parts.netloc}{parts.path}"
             raise ConfigError(
-                f"{uri}: {odd!r} isn't known. A stream is one of {', '.join(PRESETS)}, with assets and seed; "
-                f"example: {_EXAMPLE}."
+                f"{uri}: {odd!r} isn't known. A stream is one of {', '.join(PRESETS)}, with assets, seed and "
+                f"echo; example: {_EXAMPLE}."
             )
+        if not 1 <= echo <= MAX_ECHO:
+            raise ConfigError(f"{uri}: echo is 1 to {MAX_ECHO}; {echo} isn't.")
         pictures = replace(PRESETS[parts.netloc](), coding="raw")
         drawn = pictures.words.characters or assets.characters
         writable = "".join(c for c in drawn if not charset.unsupported(c))
@@ -77,6 +85,7 @@ class Stream:
             assets=assets.uri,
             assets_fingerprint=assets.fingerprint,
             pictures=pictures,
+            echo=echo,
         )
         stream.shard(0)  # says now what can't work
         return stream
@@ -84,13 +93,14 @@ class Stream:
     @property
     def uri(self) -> str:
         """What asks for it, in full."""
-        return f"{SCHEME}://{self.preset}?assets={quote(self.assets, safe='/:')}&seed={self.seed}"
+        echo = f"&echo={self.echo}" if self.echo > 1 else ""
+        return f"{SCHEME}://{self.preset}?assets={quote(self.assets, safe='/:')}&seed={self.seed}{echo}"
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """All that the words depend on, as a stored data set's manifest has it."""
+        """All that the words, and how often they come, depend on, as a stored data set's manifest has it."""
         made = {"split": SPLIT, "seed": self.seed, "assets": self.assets_fingerprint, "drawing": DRAWING}
-        return {**made, "config": asdict(self.pictures)}
+        return {**made, "config": asdict(self.pictures), **({"echo": self.echo} if self.echo > 1 else {})}
 
     @property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from crnn.charset import ALNUM36, LATIN94
 from crnn.checkpoint import DESCRIPTION, WEIGHTS, Bundle
 from crnn.errors import BundleError
-from crnn.model import SMALL, seeded
+from crnn.model import RESIDUAL, SMALL, seeded
 from crnn.preprocess import PreprocessConfig
 
 
@@ -29,6 +29,19 @@ def test_a_saved_bundle_loads_as_it_was(tmp_path: Path) -> None:
     image = torch.randint(0, 256, (1, 1, 32, 64), dtype=torch.uint8)
     with torch.inference_mode():
         assert torch.equal(loaded.model()(image), bundle.model()(image))
+
+
+def test_a_network_with_shortcuts_comes_back_with_them(tmp_path: Path) -> None:
+    weights = seeded(RESIDUAL, ALNUM36.num_classes, 0).state_dict()
+    bundle = Bundle(network=RESIDUAL, charset=ALNUM36, preprocess=PreprocessConfig(), weights=weights)
+    bundle.save(tmp_path)
+    assert Bundle.load(tmp_path).network == RESIDUAL
+    assert Bundle.load(tmp_path).fingerprint == bundle.fingerprint
+
+
+def test_a_network_without_shortcuts_is_described_without_them(tmp_path: Path) -> None:
+    small_bundle().save(tmp_path)
+    assert "shortcut" not in (tmp_path / DESCRIPTION).read_text()
 
 
 def test_the_fingerprint_changes_with_what_changes_texts_and_with_nothing_else() -> None:

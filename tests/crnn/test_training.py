@@ -233,6 +233,23 @@ def test_a_gpu_takes_the_steps_that_a_cpu_takes(precision: str, off: float) -> N
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_small_gradients_do_not_vanish_in_a_gpu_s_lstm() -> None:
+    network = seeded(SMALL, 7, seed=0).to("cuda")
+    learner, batch = (
+        Learner(network, network, OptimizerConfig(), precision="bf16"),
+        on("cuda", random_batch(16)),
+    )
+    norms = []
+    for scale in (1.0, 1e-9):  # fp16 ends at 6e-8
+        network.zero_grad()
+        (learner.losses(batch).sum() * scale).backward()
+        gradients = [p.grad.double() for p in network.lstms.parameters() if p.grad is not None]
+        norms.append(float(torch.stack([g.norm() for g in gradients]).norm()) / scale)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_step_on_a_gpu_waits_for_nothing_but_what_ctc_itself_waits_for() -> None:
     network = seeded(SMALL, 7, seed=0).to("cuda")
     learner, batch = Learner(network, network, OptimizerConfig()), on("cuda", random_batch(16, seed=0))

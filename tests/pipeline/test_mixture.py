@@ -138,6 +138,21 @@ def test_a_stream_alone_is_read_window_by_window(images: int, size: int) -> None
     assert rows_seen(windows, [None]) == [len(windows) * size]
 
 
+@given(st.integers(1, 300), st.integers(1, 120), st.integers(1, 8))
+def test_the_rows_of_a_stream_are_echoed_in_their_own_window(images: int, size: int, echo: int) -> None:
+    plain = plan_mixture([None], [Fraction(1)], images=images, window_rows=size, seed=1)
+    windows = plan_mixture([None], [Fraction(1)], images=images, window_rows=size, seed=1, echoes=[echo])
+    assert rows_seen(windows, [None]) == rows_seen(plain, [None])
+    fresh = -(-size // echo)
+    for window in windows:
+        assert {part.shard for part in window.parts} == {window.index}
+        assert len({part.epoch for part in window.parts}) == len(window.parts) <= echo
+        counts = Counter(int(row) for part in window.parts for row in part.rows(fresh, seed=1))
+        assert set(counts) == set(range(fresh))
+        assert max(counts.values()) <= echo
+        assert sum(counts.values()) == size
+
+
 def test_what_gives_no_plan_is_an_error() -> None:
     halves = [Fraction(1, 2)] * 2
     with pytest.raises(ValueError, match="no usable row"):

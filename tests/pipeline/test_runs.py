@@ -1,6 +1,7 @@
 """A run's folder belongs to one run, and says when it is over."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray.train
@@ -49,6 +50,19 @@ def test_a_run_is_over_when_it_was_marked_so(tmp_path: Path) -> None:
     assert (marked.images_seen, marked.images_per_s) == (120, 3.5)
     assert marked.checkpoint_uri == f"{tmp_path}/checkpoint_1"
     assert marked.last_uri == f"{tmp_path}/checkpoint_2"
+
+
+def test_a_finished_run_may_be_moved(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    best, last = (ray.train.Checkpoint(str(here / name)) for name in ("checkpoint_1", "checkpoint_2"))
+    seen = {"images_seen": 120, "images_per_s": 3.5, "step": 7}
+    ends: dict[str, Any] = {"images": 100, "minutes": None, "patience": None, "ended": "images"}
+    mark_finished(str(here), best, {}, last, seen, **ends)
+    here.rename(there)
+    found = finished(str(there))
+    assert found is not None
+    assert (found.checkpoint_uri, found.last_uri) == (f"{there}/checkpoint_1", f"{there}/checkpoint_2")
 
 
 def test_a_run_that_was_never_started_has_no_position(tmp_path: Path) -> None:

@@ -84,6 +84,15 @@ def test_another_seed_preset_or_folder_of_assets_is_another_stream(
     assert len(found | {stream.fingerprint}) == 4
 
 
+def test_an_echo_is_another_stream_of_the_same_words(stream: Stream) -> None:
+    twice = Stream.open(f"{stream.uri}&echo=2", LATIN94)
+    assert (stream.echo, twice.echo) == (1, 2)
+    assert Stream.open(twice.uri, LATIN94) == twice
+    assert twice.fingerprint != stream.fingerprint
+    assert some(twice, 3) == some(stream, 3)
+    assert Stream.open(f"{stream.uri}&echo=1", LATIN94).fingerprint == stream.fingerprint
+
+
 def test_assets_that_were_changed_since_are_refused(stream: Stream) -> None:
     with pytest.raises(DataError, match="the run began with 00ff"):
         replace(stream, assets_fingerprint="00ff").shard(0)
@@ -97,6 +106,9 @@ def test_assets_that_were_changed_since_are_refused(stream: Stream) -> None:
         ("scene?sed=7", "'sed' isn't known"),
         ("scene?seed=x", "can't be read. Example: synth://scene"),
         ("scene?seed", "can't be read"),
+        ("scene?echo=x", "can't be read"),
+        ("scene?echo=0", "echo is 1 to 8; 0 isn't"),
+        ("scene?echo=9", "echo is 1 to 8; 9 isn't"),
         ("scene?seed=-1", "A seed is a whole number"),
     ],
 )
