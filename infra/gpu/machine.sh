@@ -21,7 +21,7 @@ OUT=$(realpath --canonicalize-missing "${OUT:-$HOLD/out}")
 PART_MIB=${PART_MIB:-15}
 system_python=${PYTHON:-python3}
 python=$HOLD/venv/bin/python
-mkdir -p "$HOLD/parts" "$HOLD/files" "$OUT"
+mkdir -p "$HOLD/parts" "$HOLD/files" "$HOLD/runs" "$OUT"
 export HOLD OUT PART_MIB RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=disabled MLFLOW_DISABLE_TELEMETRY=true
 export MLFLOW_TRACKING_URI=sqlite:///$HOLD/mlflow.db
 
