@@ -82,7 +82,7 @@ class Work:
 def _recognise(job: Transcription, lease: Lease) -> Work:
     """Does the shards that are left."""
     owed, left, faults = job.listing.rows, remaining_shards(job), []
-    log.info("Run %s: %s new, model %s %s", job.name, cell(owed), job.model.name, job.model.version)
+    log.info("Run %s: %s new, model %s", job.name, cell(owed), job.model.title)
     if not left:
         return Work()
     before = owed - sum(job.listing.shard_length(shard) for shard in left)
@@ -106,7 +106,7 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
     """The morning page; what is published stays so, whatever becomes of it."""
     figures = Figures(
         run=job.name,
-        model=f"{job.model.name} {job.model.version} ({job.model.digest})",
+        model=job.model.title,
         facts=job.listing.facts,
         outcomes=tuple((status, reason, count) for (status, reason), count in total.outcomes.items()),
         images=work.rows,
@@ -117,7 +117,7 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
         cost_per_hour=job.config.cost_per_hour,
     )
     try:
-        morning, uri = report(figures, job.table, job.run_uri)
+        morning, uri = report(figures, job.table, job.run_uri, job.held_out)
         if job.config.review:
             folder = join(job.run_uri, "review")
             copied = export_review(job.table, job.name, job.config.review, folder, job.config.fetch)
@@ -148,7 +148,7 @@ def _dry_run(config: TranscribeConfig) -> None:
             ("bytes to fetch", cell(found.bytes)),
             ("gone", cell(found.facts.gone)),
             *_foreseen(config, found.new, last_pace(transcripts, config.output)),
-            ("model", f"{model.name} {model.version} ({model.digest})"),
+            ("model", model.title),
         ]
     print("\n".join(f"{name:<16}  {value}" for name, value in told))
 
@@ -177,7 +177,7 @@ def tell(job: Transcription, total: Tally, work: Work) -> str:
         ("done before", cell(total.rows - work.rows)),
         ("images/s", cell(work.rows / work.seconds) if work.rows else None),
         ("mean confidence", cell(total.mean_confidence)),
-        ("model", f"{job.model.name} {job.model.version} ({job.model.digest})"),
+        ("model", job.model.title),
         ("table", f"{job.table.uri} (run={job.name})" if total.rows else "nothing new, nothing published"),
     ]
     width = max(len(name) for name, _ in told)

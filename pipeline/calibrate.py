@@ -11,6 +11,7 @@ from crnn.calibration import LEAST_WORDS, Calibration, CalibrationError, expecte
 from crnn.charset import Charset
 from crnn.checkpoint import Bundle
 from pipeline.evaluation import EvaluationReport
+from pipeline.histograms import Histograms, count_readings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,8 @@ class Calibrated:
     """The same on words that were not fitted: two halves, each judged by the fit on the other."""
     data: Mapping[str, str]
     """Fingerprints of the data sets, by name."""
+    readings: Histograms
+    """What it read, with the confidences as they are now: later texts are compared with it."""
 
     def to_dict(self) -> dict[str, Any]:
         """For the bundle's provenance."""
@@ -34,6 +37,7 @@ class Calibrated:
             "error_before": self.error_before,
             "error_after": self.error_after,
             "data": dict(self.data),
+            "readings": {name: dict(counts) for name, counts in self.readings.items()},
         }
 
 
@@ -63,6 +67,7 @@ def calibrate(report: EvaluationReport, charset: Charset) -> Calibrated:
             "more held-out words."
         )
     calibration = Calibration.fit(log_probs, lengths, right)
+    confidences = [calibration.confidence(p, n) for p, n in zip(log_probs, lengths, strict=True)]
     held_out = np.empty(len(right))
     half = np.random.default_rng(0).permutation(len(right)) % 2 == 0
     for side in (half, ~half):
@@ -76,6 +81,7 @@ def calibrate(report: EvaluationReport, charset: Charset) -> Calibrated:
         error_before=expected_calibration_error(rows["confidence"].to_pylist(), right.tolist()),
         error_after=expected_calibration_error(held_out.tolist(), right.tolist()),
         data={part.name: part.fingerprint for part in report.sets},
+        readings=count_readings(zip(rows["prediction"].to_pylist(), confidences, strict=True)),
     )
 
 

@@ -45,6 +45,12 @@ class ResolvedModel:
     """Local folder with the bundle; not to be written to."""
 
     @property
+    def title(self) -> str:
+        """For a person."""
+        version = "" if self.version == self.digest else f"version {self.version} "
+        return f"{self.name} {version}({self.digest})"
+
+    @property
     def uri(self) -> str:
         """What resolves to this very model again, on another machine too where it is registered."""
         if shipped_models().get(self.name) == self.directory:

@@ -16,6 +16,7 @@ from crnn.checkpoint import Bundle
 from crnn.preprocess import PreprocessConfig
 from pipeline import provenance
 from pipeline.errors import ConfigError, ObjectNotFoundError, UnpublishedError
+from pipeline.histograms import Histograms, held_out_readings
 from pipeline.lease import Lease
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing, freeze, is_frozen, read_listing
@@ -75,6 +76,8 @@ class Transcription:
     table: TranscriptTable
     run_uri: str
     """Folder of the run's records."""
+    held_out: Histograms | None
+    """What the model read of the words that it was calibrated on; None where its bundle doesn't tell."""
 
     @property
     def model(self) -> ResolvedModel:
@@ -144,6 +147,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         listing=listing,
         table=table,
         run_uri=run_uri,
+        held_out=held_out_readings(bundle.provenance),
     )
 
 

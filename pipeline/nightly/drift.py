@@ -1,4 +1,4 @@
-"""How much a night's texts differ from those of the nights before: the population stability index."""
+"""How much a night's texts differ from others: the population stability index."""
 
 import math
 from collections.abc import Mapping
@@ -28,6 +28,18 @@ def psi(before: Mapping[str, int], now: Mapping[str, int]) -> float:
         ((before.get(kind, 0) + 0.5) / totals[0], (now.get(kind, 0) + 0.5) / totals[1]) for kind in kinds
     ]
     return sum((p - q) * math.log(p / q) for p, q in shares)
+
+
+def drift(before: Mapping[str, int], now: Mapping[str, int]) -> float | None:
+    """The index; None where there are too few of either to tell a difference from chance.
+
+    That is where two samples of one distribution would give more than half of what is worth a look.
+    """
+    chance = len(before.keys() | now.keys()) - 1
+    if not sum(before.values()) or not sum(now.values()):
+        return None
+    by_chance = chance * (1 / sum(before.values()) + 1 / sum(now.values()))
+    return psi(before, now) if by_chance <= WARN / 2 else None
 
 
 def verdict(value: float) -> str:

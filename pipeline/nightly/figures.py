@@ -8,6 +8,8 @@ from pipeline.transcripts import READ
 
 BUSY = 0.8
 """Share of the time from which on the recognisers are what everything waits for."""
+LEAST_SECONDS = 10.0
+"""Of steady work from which on that can be told: in a shorter run everything waits for what still starts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +56,7 @@ class Figures:
     def limit(self) -> str | None:
         """What the images waited for: model, decode or fetch; None where it can't be told."""
         rate, alone = self.steady_images_per_second, self.recogniser
-        if rate is None or alone is None or not self.recognisers:
+        if rate is None or alone is None or not self.recognisers or self.steady[1] < LEAST_SECONDS:
             return None
         if rate >= BUSY * alone * self.recognisers:
             return "model"

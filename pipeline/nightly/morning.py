@@ -1,22 +1,16 @@
 """What a night has brought, gathered from the published rows: DuckDB scans them, the driver holds counts."""
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from PIL import Image
-
-from crnn.cropping import crop
-from crnn.errors import ImageRejectedError
-from crnn.preprocess import decode_image
-from pipeline.errors import StorageError
-from pipeline.inputs.contents import content
+from pipeline.histograms import QUERIES, Histograms
 from pipeline.nightly.canaries import cer
 from pipeline.nightly.canaries import confidence as canary_confidence
-from pipeline.nightly.drift import psi
+from pipeline.nightly.drift import drift
+from pipeline.nightly.examples import Example, examples
 from pipeline.nightly.figures import Figures
 from pipeline.nightly.table import TranscriptTable
 
@@ -24,25 +18,11 @@ NIGHTS = 7
 """Nights before that a night is compared with."""
 PICTURES = 24
 _READ = "status IN ('ok', 'low_confidence')"
-_CONFIDENCE = "printf('%.2f', least(floor(confidence * 20), 19) / 20)"
-_LENGTH = "CASE WHEN length(text) > 20 THEN '21+' ELSE printf('%02d', length(text)) END"
 _PREFIX = "CASE WHEN contains(key, '/') THEN split_part(key, '/', 1) || '/' ELSE '(top)' END"
 MOST_PREFIXES = 30
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
-    """A row to look at."""
-
-    key: str
-    text: str | None
-    confidence: float | None
-    reason: str | None
-    detail: str | None
-    picture: str | None
-    """A PNG as a data: URI; None where there is none."""
-    shadow_text: str | None
-    """What the shadow model read, where it looked."""
+LEAST_SHARDS, MOST_TIMES = 4, 48
+"""Shards from which on throughput is shown over time, and in how many steps at most."""
+A_MINUTE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +34,9 @@ class Prefix:
     quarantined: int
     mean_confidence: float | None
     drift: float | None
-    """Of confidence; None where nothing of it is known from before."""
+    """Of confidence, against the nights before; None where too little is known of either."""
+    drift_held_out: float | None
+    """The same against the words that the model was calibrated on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +44,18 @@ class Morning:
     """A night, as it is to be looked at."""
 
     figures: Figures
-    histograms: Mapping[str, Mapping[str, int]]
-    """Counts by kind: confidence, length, characters."""
+    histograms: Histograms
+    """Of what was read."""
+    past: Histograms
+    """The same of the nights before, together."""
+    held_out: Histograms | None
+    """The same of the held-out words that the model was calibrated on; None where its bundle doesn't tell."""
     drift: Mapping[str, float]
-    """Of each histogram, against the nights before; empty where there were none."""
+    """Of each histogram, against the nights before; left out where too little is known of either."""
+    drift_held_out: Mapping[str, float]
+    """The same against the words that the model was calibrated on."""
+    throughput: tuple[tuple[str, float], ...]
+    """Images a second by time of day (UTC), from the first shard on; empty where there were few shards."""
     prefixes: tuple[Prefix, ...]
     """The largest."""
     least_confident: tuple[Example, ...]
@@ -100,6 +90,8 @@ class Morning:
             "cost_per_million": figures.cost_per_million,
             "histograms": self.histograms,
             "drift": self.drift,
+            "drift_held_out": self.drift_held_out,
+            "throughput": self.throughput,
             "prefixes": [asdict(prefix) for prefix in self.prefixes],
         }
         return json.dumps(record, indent=1, ensure_ascii=False).encode()
@@ -110,6 +102,7 @@ class Morning:
         for status, _, rows in self.figures.outcomes:
             found[f"rows/{status}"] += rows
         found |= {f"drift/{name}": value for name, value in self.drift.items()}
+        found |= {f"drift_held_out/{name}": value for name, value in self.drift_held_out.items()}
         rates = {
             "images_per_second": self.figures.images_per_second,
             "steady_images_per_second": self.figures.steady_images_per_second,
@@ -124,8 +117,13 @@ class Morning:
         return found | {name: value for name, value in rates.items() if value is not None}
 
 
-def gather(figures: Figures, table: TranscriptTable) -> Morning:
+def gather(figures: Figures, table: TranscriptTable, held_out: Histograms | None) -> Morning:
     """Looks at what a run has published, and fetches a few pictures.
+
+    Args:
+        figures: What only the driver knows of it.
+        table: That holds it.
+        held_out: See `Morning`.
 
     Raises:
         StorageError: The table can't be read.
@@ -134,34 +132,62 @@ def gather(figures: Figures, table: TranscriptTable) -> Morning:
 
     with duckdb.connect(config={"memory_limit": "512MB", "threads": 2}) as database:
         database.execute("SET enable_progress_bar = false")
+        database.execute("SET TimeZone = 'UTC'")
         database.register("published", table.rows())
         first = figures.facts.publication - NIGHTS
         now, before = f"run = '{figures.run}'", f"publication >= {first} AND publication < {first + NIGHTS}"
+        read = f"{now} AND {_READ}"
         histograms, past = (
-            {
-                "confidence": _counts(database, _CONFIDENCE, f"{night} AND {_READ}"),
-                "length": _counts(database, _LENGTH, f"{night} AND {_READ}"),
-                "characters": _counts(database, "unnest(string_split(text, ''))", f"{night} AND {_READ}"),
-            }
+            {name: _counts(database, kind, f"{night} AND {_READ}") for name, kind in QUERIES.items()}
             for night in (now, before)
         )
-        known = any(past["confidence"].values())
+        other = f"{now} AND shadow_text <> text"
         shadowed = f"{now} AND shadow_text IS NOT NULL"
         reasons = sorted({reason for status, reason, _ in figures.outcomes if status == "quarantined"})
         return Morning(
             figures=figures,
             histograms=histograms,
-            drift={name: psi(past[name], histograms[name]) for name in histograms} if known else {},
-            prefixes=tuple(_prefixes(database, now, before)),
-            least_confident=_examples(database, f"{now} AND {_READ}", "confidence, id", PICTURES),
-            sample=_examples(database, f"{now} AND {_READ}", "md5(id)", PICTURES),
+            past=past,
+            held_out=held_out,
+            drift=_drifts(past, histograms),
+            drift_held_out=_drifts(held_out, histograms),
+            throughput=_throughput(database, read),
+            prefixes=tuple(_prefixes(database, now, before, held_out)),
+            least_confident=examples(database, read, "confidence, id", PICTURES),
+            sample=examples(database, read, "md5(id)", PICTURES),
             shadowed=_rows(database, shadowed),
             agreed=_rows(database, f"{shadowed} AND shadow_text = text"),
-            disagreements=_examples(database, f"{shadowed} AND shadow_text <> text", "md5(id)", PICTURES),
+            disagreements=examples(database, other, "md5(id)", PICTURES),
             quarantined={
-                reason: _examples(database, f"{now} AND reason = '{reason}'", "id", 3) for reason in reasons
+                reason: examples(database, f"{now} AND reason = '{reason}'", "id", 3) for reason in reasons
             },
         )
+
+
+def _drifts(before: Histograms | None, now: Histograms) -> dict[str, float]:
+    found = {name: drift(before[name], now[name]) for name in now} if before else {}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _throughput(database: Any, read: str) -> tuple[tuple[str, float], ...]:
+    """A shard's rows bear one time, that of its end: what the first ones took isn't known."""
+    ((first, last, shards),) = database.sql(f"""
+        SELECT epoch(min(recognised_at)), epoch(max(recognised_at)), count(DISTINCT recognised_at)
+        FROM published WHERE {read}
+    """).fetchall()
+    if shards < LEAST_SHARDS:
+        return ()
+    bins = min(shards - 1, MOST_TIMES)
+    width = (last - first) / bins
+    place = f"least(ceil((epoch(recognised_at) - {first}) / {width}), {bins})::INT"
+    counts = dict(
+        database.sql(f"SELECT {place} AS place, count(*) FROM published WHERE {read} GROUP BY ALL").fetchall()
+    )
+    begins = [datetime.fromtimestamp(first + place * width, UTC) for place in range(bins)]
+    clock = "%H:%M" if width >= A_MINUTE else "%H:%M:%S"
+    return tuple(
+        (at.strftime(clock), counts.get(place, 0) / width) for place, at in enumerate(begins, start=1)
+    )
 
 
 def _rows(database: Any, where: str) -> int:
@@ -174,66 +200,21 @@ def _counts(database: Any, kind: str, where: str) -> dict[str, int]:
     return {kind: count for kind, count in database.sql(query).fetchall() if kind}
 
 
-def _prefixes(database: Any, now: str, before: str) -> Iterator[Prefix]:
+def _prefixes(database: Any, now: str, before: str, held_out: Histograms | None) -> Iterator[Prefix]:
     largest = database.sql(f"""
         SELECT {_PREFIX} AS prefix, count(*), count(*) FILTER (status = 'quarantined'), avg(confidence)
         FROM published WHERE {now} GROUP BY prefix ORDER BY count(*) DESC, prefix LIMIT {MOST_PREFIXES}
     """).fetchall()
     for name, rows, quarantined, confidence in largest:
         here = f"{_READ} AND {_PREFIX} = '{name.replace(chr(39), chr(39) * 2)}'"
-        histograms = [_counts(database, _CONFIDENCE, f"{night} AND {here}") for night in (before, now)]
+        past, read = (
+            _counts(database, QUERIES["confidence"], f"{night} AND {here}") for night in (before, now)
+        )
         yield Prefix(
             name=name,
             rows=rows,
             quarantined=quarantined,
             mean_confidence=confidence,
-            drift=psi(*histograms) if all(histograms) else None,
+            drift=drift(past, read),
+            drift_held_out=drift(held_out["confidence"], read) if held_out else None,
         )
-
-
-def _examples(database: Any, where: str, order: str, count: int) -> tuple[Example, ...]:
-    names = (
-        "uri",
-        "member",
-        "etag",
-        "size",
-        "position",
-        "box",
-        "key",
-        "text",
-        "confidence",
-        "reason",
-        "detail",
-        "shadow_text",
-    )
-    query = f"SELECT {', '.join(names)} FROM published WHERE {where}"
-    found = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
-    rows = [dict(zip(names, values, strict=True)) for values in found]
-    return tuple(
-        Example(
-            key=row["key"],
-            text=row["text"],
-            confidence=row["confidence"],
-            reason=row["reason"],
-            detail=row["detail"],
-            shadow_text=row["shadow_text"],
-            picture=_picture(row) if row["text"] is not None else None,
-        )
-        for row in rows
-    )
-
-
-def _picture(row: Mapping[str, Any]) -> str | None:
-    """A small picture of what could be decoded at night; it may be gone by now."""
-    try:
-        data = content(row)
-        if not isinstance(data, bytes):
-            return None
-        page = decode_image(data)
-        image = Image.fromarray(page if row["box"] is None else crop(page, row["box"]))
-    except (StorageError, ImageRejectedError):
-        return None
-    image.thumbnail((320, 64))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

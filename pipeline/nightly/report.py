@@ -1,27 +1,57 @@
 """Where a night's report goes: beside the run, and into a run of its own in MLflow."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pipeline import provenance
+from pipeline.errors import ObjectNotFoundError
+from pipeline.histograms import Histograms
 from pipeline.nightly.figures import Figures
 from pipeline.nightly.morning import Morning, gather
 from pipeline.nightly.page import page
 from pipeline.nightly.table import TranscriptTable
-from pipeline.storage import join, write_atomic
+from pipeline.storage import join, read_bytes, write_atomic
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
 
 
-def report(figures: Figures, table: TranscriptTable, run_uri: str) -> tuple[Morning, str]:
+def report(
+    figures: Figures, table: TranscriptTable, run_uri: str, held_out: Histograms | None = None
+) -> tuple[Morning, str]:
     """Writes report.html and report.json; what they tell, and where the page is.
+
+    Args:
+        figures: What only the driver knows of the run.
+        table: That holds it.
+        run_uri: Its folder.
+        held_out: What the model read of the words that it was calibrated on, see `pipeline.histograms`.
 
     Raises:
         StorageError: The table can't be read, or the report not written.
     """
-    morning = gather(figures, table)
+    record = join(run_uri, "report.json")
+    morning = gather(_with_speed(figures, record), table, held_out)
     uri = join(run_uri, "report.html")
-    write_atomic(join(run_uri, "report.json"), morning.as_json())
+    write_atomic(record, morning.as_json())
     write_atomic(uri, page(morning).encode())
     return morning, uri
+
+
+def _with_speed(figures: Figures, record_uri: str) -> Figures:
+    """A start that found all done knows nothing of the speed; the report of an earlier one does."""
+    if figures.images:
+        return figures
+    try:
+        told = json.loads(read_bytes(record_uri))["figures"]
+        return replace(
+            figures,
+            images=told["images"],
+            seconds=told["seconds"],
+            steady=tuple(told["steady"]),
+            recognisers=told["recognisers"],
+        )
+    except (ObjectNotFoundError, ValueError, KeyError, TypeError):
+        return figures
 
 
 def track(

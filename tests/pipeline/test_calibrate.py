@@ -12,6 +12,7 @@ from crnn.model import CRNN, NETWORKS
 from crnn.preprocess import PreprocessConfig
 from pipeline.calibrate import calibrate, with_calibration
 from pipeline.evaluation import EvaluationReport, score
+from pipeline.histograms import held_out_readings
 from pipeline.protocols import FILTERS
 from pipeline.readings import READING_SCHEMA
 from pipeline.registry import ResolvedModel
@@ -89,5 +90,10 @@ def test_the_bundle_keeps_the_calibration_and_its_texts(tmp_path: Path) -> None:
     assert loaded.calibration == pytest.approx(done.calibration.to_dict())
     assert loaded.provenance["calibration"] == done.to_dict()
     assert done.to_dict()["data"] == {"set": "f"}
+    counted = held_out_readings(loaded.provenance)
+    assert counted is not None
+    assert counted["length"] == {"04": 500}
+    assert sum(counted["confidence"].values()) == 500
+    assert counted["characters"]["w"] == 500
     assert loaded.fingerprint != bundle.fingerprint
     assert all((loaded.weights[name] == weight).all() for name, weight in bundle.weights.items())

@@ -1,10 +1,12 @@
 import math
+import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.nightly.drift import psi, verdict
+from pipeline.nightly.drift import WARN, drift, psi, verdict
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10_000), min_size=1)
 
@@ -31,3 +33,17 @@ def test_the_index_is_the_textbooks() -> None:
 
 def test_nothing_to_compare_with_is_no_drift() -> None:
     assert psi({}, {"a": 3}) == psi({"a": 3}, {}) == psi({}, {}) == 0
+
+
+def test_a_difference_that_chance_makes_is_not_told() -> None:
+    """Of samples of one distribution; what is told then stays below what is worth a look."""
+    generator = random.Random(7)
+
+    def sample(size: int) -> Counter[str]:
+        return Counter(f"{generator.randrange(20)}" for _ in range(size))
+
+    for size in (1, 10, 100, 400, 800, 1_600, 6_400):
+        told = [drift(sample(20_000), sample(size)) for _ in range(40)]
+        assert all((value is None) == (size <= 100) for value in told)
+        assert all(value < WARN for value in told if value is not None)
+    assert drift({}, {"a": 5}) is drift({"a": 5}, {}) is None

@@ -10,7 +10,7 @@ from pipeline.nightly.figures import Figures
 def figures(run: str, publication: int, **fields: object) -> Figures:
     facts = ListingFacts(seen=99, named=98, gone=0, repeated=0, publication=publication)
     outcomes = (("ok", "", 40), ("quarantined", "empty", 1))
-    usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6, "steady": (30, 1.5), "recognisers": 2}
+    usual = {"images": 41, "seconds": 2.0, "cost_per_hour": 3.6, "steady": (300, 15.0), "recognisers": 2}
     usual |= {"measured": {RECOGNISE_S: 3.0, DECODE_S: 2.0, FETCH_S: 1.0}}
     return Figures(run=run, model="m 3", facts=facts, outcomes=outcomes, **usual | fields)  # type: ignore[arg-type]
 
@@ -22,6 +22,7 @@ def figures(run: str, publication: int, **fields: object) -> Figures:
         ({"recognisers": 2, "measured": {RECOGNISE_S: 3.0, FETCH_S: 9.0, DECODE_S: 2.0}}, "fetch"),
         ({"recognisers": 0}, None),
         ({"steady": (0, 0.0)}, None),
+        ({"steady": (100, 5.0)}, None),  # what is still starting, too
         ({"measured": {}}, None),
     ],
 )

@@ -1,0 +1,86 @@
+"""Rows to look at, with pictures small enough for a page."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from crnn.cropping import crop
+from crnn.errors import ImageRejectedError
+from crnn.preprocess import decode_image
+from pipeline.errors import StorageError
+from pipeline.inputs.contents import content
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """A row to look at."""
+
+    key: str
+    text: str | None
+    confidence: float | None
+    reason: str | None
+    detail: str | None
+    picture: str | None
+    """A PNG as a data: URI; None where there is none."""
+    shadow_text: str | None
+    """What the shadow model read, where it looked."""
+
+
+def examples(database: Any, where: str, order: str, count: int) -> tuple[Example, ...]:
+    """The first rows of DuckDB's view `published`.
+
+    Args:
+        database: The connection.
+        where: A condition in SQL.
+        order: By what, in SQL.
+        count: At most so many.
+    """
+    names = (
+        "uri",
+        "member",
+        "etag",
+        "size",
+        "position",
+        "box",
+        "key",
+        "text",
+        "confidence",
+        "reason",
+        "detail",
+        "shadow_text",
+    )
+    query = f"SELECT {', '.join(names)} FROM published WHERE {where}"
+    found = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
+    rows = [dict(zip(names, values, strict=True)) for values in found]
+    return tuple(
+        Example(
+            key=row["key"],
+            text=row["text"],
+            confidence=row["confidence"],
+            reason=row["reason"],
+            detail=row["detail"],
+            shadow_text=row["shadow_text"],
+            picture=_picture(row) if row["text"] is not None else None,
+        )
+        for row in rows
+    )
+
+
+def _picture(row: Mapping[str, Any]) -> str | None:
+    """A small picture of what could be decoded at night; it may be gone by now."""
+    try:
+        data = content(row)
+        if not isinstance(data, bytes):
+            return None
+        page = decode_image(data)
+        image = Image.fromarray(page if row["box"] is None else crop(page, row["box"]))
+    except (StorageError, ImageRejectedError):
+        return None
+    image.thumbnail((320, 64))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
