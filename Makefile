@@ -42,7 +42,8 @@ test: lint
 
 faults: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "faults or not faults" \
-		tests/pipeline/nightly/test_faults.py tests/pipeline/nightly/test_plan_memory.py
+		tests/pipeline/nightly/test_faults.py tests/pipeline/nightly/test_faults_of_boxes.py \
+		tests/pipeline/nightly/test_plan_memory.py
 
 cluster-test: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster tests/jobs/test_train_nodes.py

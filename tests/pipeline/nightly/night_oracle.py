@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from typing import Any
 
 from pipeline.listing import read_listing
 from pipeline.nightly.table import TranscriptTable
+
+MUTATING = "PUT|POST|DELETE"
 
 
 class Nights:
@@ -95,11 +98,14 @@ class Watcher:
 
 
 def published(config: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """(status, reason, text) by key, held against the listing and for unique ids."""
+    """(status, reason, text) by key, and box where it is one of a page; ids are unique."""
     rows = TranscriptTable(config["output"]).rows()
     assert rows is not None
     table = rows.to_table()
-    found = {r["key"]: (r["status"], r["reason"], r["text"]) for r in table.to_pylist()}
+    found = {
+        f"{r['key']} {r['member']}" if r["box"] else r["key"]: (r["status"], r["reason"], r["text"])
+        for r in table.to_pylist()
+    }
     ids = table["id"].to_pylist()
     assert len(ids) == len(set(ids))
     return found
@@ -119,3 +125,30 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def kill_at(nights: Nights, s3_server: Any, config: dict[str, Any], number: int, when: str) -> int:
+    """Kills a night as its mutating request of this number, from 0, arrives or has taken effect."""
+    pid = nights.prepare(**config)
+    path = f"/{config['output'].removeprefix('s3://')}/"
+    s3_server.order({"kind": when, "method": MUTATING, "path": path, "skip": number, "times": 1, "pid": pid})
+    nights.go(pid)
+    code = nights.wait(pid)
+    s3_server.order()
+    return code
+
+
+def kill_points(
+    nights: Nights, s3_server: Any, place: dict[str, Any], clean: Any, numbers: list[int]
+) -> None:
+    """Kills nights before and after each of these mutating requests, and starts each once more."""
+    killed = 0
+    for when in ("kill_before", "kill_after"):
+        for number in numbers:
+            config = place | {"output": f"{place['output']}-{when}-{number}"}
+            with Watcher(config["output"]) as watcher:
+                killed += kill_at(nights, s3_server, config, number, when) == -signal.SIGKILL
+                assert nights.run(**config) == 0, (when, number)
+            assert is_exact(config, clean), (when, number)
+            assert watcher.seen <= {("night", len(clean))}, (when, number)
+    assert killed == 2 * len(numbers)

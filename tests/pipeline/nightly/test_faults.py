@@ -19,13 +19,20 @@ from PIL import Image, ImageDraw
 
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import delete, write_atomic
-from tests.pipeline.inputs.test_archives import tar
-from tests.pipeline.nightly.night_oracle import Nights, Watcher, is_exact, published, until
+from tests.pipeline.inputs.test_archives import tar, tgz
+from tests.pipeline.nightly.night_oracle import (
+    MUTATING,
+    Nights,
+    Watcher,
+    is_exact,
+    kill_points,
+    published,
+    until,
+)
 
 IMAGES, SHARD_ROWS = 22, 5
-PACKED = range(8, 12)
-"""Those that lie in an archive."""
-MUTATING = "PUT|POST|DELETE"
+PACKED = {"more.tar": range(8, 10), "more.tgz": range(10, 12)}
+"""Those that lie in archives."""
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +44,18 @@ def nights(s3_server: Any) -> Iterator[Nights]:
 
 @pytest.fixture
 def place(s3_bucket: str, s3_server: Any, untrained_bundle: Path) -> Iterator[dict[str, Any]]:
-    """The config of a night over some images, loose and in an archive, one of which is none."""
-    packed = {}
+    """The config of a night over some images, loose and in archives, one of which is none."""
+    files = {}
     for number in range(IMAGES - 1):
         image, buffer = Image.new("L", (30 + 5 * number, 24), 230), io.BytesIO()
         ImageDraw.Draw(image).text((4, 6), f"word {number}", 20)
         image.save(buffer, "PNG")
-        if number in PACKED:
-            packed[f"{number:02d}.png"] = buffer.getvalue()
-        else:
-            write_atomic(f"{s3_bucket}/in/{number:02d}.png", buffer.getvalue())
-    write_atomic(f"{s3_bucket}/in/more.tar", tar(packed))
+        files[f"{number:02d}.png"] = buffer.getvalue()
+    for (name, numbers), make in zip(PACKED.items(), (tar, tgz), strict=True):
+        packed = {f"{number:02d}.png": files.pop(f"{number:02d}.png") for number in numbers}
+        write_atomic(f"{s3_bucket}/in/{name}", make(packed))
+    for name, data in files.items():
+        write_atomic(f"{s3_bucket}/in/{name}", data)
     write_atomic(f"{s3_bucket}/in/notes.txt", b"no picture")
     yield {
         "input": f"{s3_bucket}/in",
@@ -79,32 +87,6 @@ def clean(
         undisturbed["rows"] = published(config)
         assert len(undisturbed["rows"]) == IMAGES
     return dict(undisturbed["rows"])
-
-
-def kill_at(nights: Nights, s3_server: Any, config: dict[str, Any], number: int, when: str) -> int:
-    """Kills a night as its mutating request of this number, from 0, arrives or has taken effect."""
-    pid = nights.prepare(**config)
-    path = f"/{config['output'].removeprefix('s3://')}/"
-    s3_server.order({"kind": when, "method": MUTATING, "path": path, "skip": number, "times": 1, "pid": pid})
-    nights.go(pid)
-    code = nights.wait(pid)
-    s3_server.order()
-    return code
-
-
-def kill_points(
-    nights: Nights, s3_server: Any, place: dict[str, Any], clean: Any, numbers: list[int]
-) -> None:
-    killed = 0
-    for when in ("kill_before", "kill_after"):
-        for number in numbers:
-            config = place | {"output": f"{place['output']}-{when}-{number}"}
-            with Watcher(config["output"]) as watcher:
-                killed += kill_at(nights, s3_server, config, number, when) == -signal.SIGKILL
-                assert nights.run(**config) == 0, (when, number)
-            assert is_exact(config, clean), (when, number)
-            assert watcher.seen <= {("night", IMAGES)}, (when, number)
-    assert killed == 2 * len(numbers)
 
 
 def test_a_night_killed_at_some_requests_is_exact_after_one_more_start(
