@@ -1,11 +1,14 @@
 """The word tables of the assets: from wordfreq, Debian's or the system's dictionaries, and the user's own."""
 
 import gzip
+import hashlib
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,15 +68,17 @@ def word_tables(
     frequencies = _frequencies(language)
     # The square root flattens: a tenth of all words would be the, of, and, to, a, in otherwise.
     frequent = ((word, frequency**0.5) for word, frequency in sorted(frequencies.items()))
-    tables = {"frequent": _table(f"wordfreq {language}", frequent, characters)}
+    # Lists for other languages that are to be had reject ordinary words.
+    coarse = _coarse_words() if language == "en" else frozenset()
+    tables = {"frequent": _table(f"wordfreq {language}", frequent, characters, coarse)}
     source, listed = _dictionary(packages) if language == "en" else ("", [])
     if not listed:
         common = [word for word, frequency in frequencies.items() if frequency >= COMMON]
         source, listed = f"wordfreq {language}, common words all alike", sorted(common)
-    tables["dictionary"] = _table(source, ((word, 1.0) for word in listed), characters)
+    tables["dictionary"] = _table(source, ((word, 1.0) for word in listed), characters, coarse)
     names = [word for word in listed if word[:1].isupper() and word[1:].islower()]
     if names:
-        tables["names"] = _table(source, ((word, 1.0) for word in names), characters)
+        tables["names"] = _table(source, ((word, 1.0) for word in names), characters, coarse)
     if own is not None:
         tables["own"] = _own(own, characters)
     empty = [name for name, table in tables.items() if not table.weights]
@@ -128,8 +133,24 @@ def _dictionary(packages: Sequence[Package]) -> tuple[str, list[str]]:
     return ", ".join(name for name, _ in places), sorted(words)
 
 
+@cache
+def _coarse_words() -> frozenset[str]:
+    """Words that nobody wants to see on a sheet of samples, as `_name` gives them."""
+    text = (files("pipeline.synthesis") / "data" / "coarse-words.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def _name(word: str) -> str:
+    return hashlib.sha256(word.lower().encode()).hexdigest()[:12]
+
+
 def _table(
-    source: str, entries: Iterable[tuple[str, float]], characters: str, *, own: bool = False
+    source: str,
+    entries: Iterable[tuple[str, float]],
+    characters: str,
+    coarse: frozenset[str] = frozenset(),
+    *,
+    own: bool = False,
 ) -> WordTable:
     """A table of what can be drawn; a word that comes again adds its weight."""
     drawable = re.compile(f"[{re.escape(characters)}]*").fullmatch
@@ -146,6 +167,8 @@ def _table(
             rejected["no letters"] += 1  # numbers are made, in all their forms
         elif not own and word.endswith("'s"):
             rejected["possessives"] += 1  # a third of Debian's lists; words with punctuation are made, too
+        elif coarse and _name(word) in coarse:
+            rejected["coarse"] += 1
         elif word in weights:
             rejected["twice"] += 1
             weights[word] += weight

@@ -40,6 +40,18 @@ def english(tmp_path_factory: pytest.TempPathFactory) -> dict[str, WordTable]:
     return word_tables(CHARACTERS + "é", "en", [package(tmp_path_factory.mktemp("package"))], None)
 
 
+def test_coarse_words_are_left_out_and_those_that_merely_hold_one_are_not(
+    english: dict[str, WordTable], tmp_path: Path
+) -> None:
+    table = english["frequent"]
+    assert not {"arse", "bollocks", "jackass"} & table.weights.keys()
+    likes = ("class", "assess", "hancock", "cockpit", "scunthorpe", "analysis", "snigger", "titan", "dick")
+    assert {*likes, "peacock", "raccoon", "shiitake", "horn", "grass", "sussex"} <= table.weights.keys()
+    assert 300 < table.rejected["coarse"] < 700
+    assert "coarse" not in word_tables(CHARACTERS, "ms", [], None)["frequent"].rejected
+    assert own(tmp_path / "own", "Bollocks").weights == {"Bollocks": 1.0}  # what is asked for is drawn
+
+
 def test_frequent_words_are_drawn_by_the_square_root_of_how_often_they_are_written() -> None:
     import wordfreq
 
