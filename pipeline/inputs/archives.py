@@ -29,8 +29,8 @@ from pipeline.inputs.tars import GzipTarArchive, TarArchive
 
 LARGEST_INDEX = 128 << 20
 """Bytes of a zip file's index, and of what is read of a member at a time: more than a million members."""
-_ROWS = 64
-"""Rows of a Parquet file that are decoded at a time."""
+_ROWS, _ROWS_BYTES = 64, 128 << 20
+"""Rows of a Parquet file that are decoded at a time, or fewer, lest they be more bytes."""
 
 
 class Archive(Protocol):
@@ -155,8 +155,7 @@ class ParquetArchive:
         row = 0
         for number in range(parquet.num_row_groups):
             group = parquet.metadata.row_group(number)
-            columns = (group.column(place) for place in range(group.num_columns))
-            stored = sum(c.total_compressed_size for c in columns if c.path_in_schema.startswith("image"))
+            stored = sum(column.total_compressed_size for column in _image_columns(group))
             for _ in range(group.num_rows):
                 yield Member(name=f"row {row}", position=row, size=stored // group.num_rows)
                 row += 1
@@ -183,10 +182,14 @@ class ParquetArchive:
     def _rows_from(self, row: int) -> Iterator[tuple[int, object]]:
         parquet, first = self._opened(), 0
         for number in range(parquet.num_row_groups):
-            count = parquet.metadata.row_group(number).num_rows
+            group = parquet.metadata.row_group(number)
+            count = group.num_rows
             if first + count > row:
                 place = first
-                for batch in parquet.iter_batches(_ROWS, [number], ["image"], use_threads=False):
+                # Any row may be as large as all that is stored: many may name one entry of a dictionary.
+                largest = sum(column.total_uncompressed_size for column in _image_columns(group))
+                rows = min(_ROWS, max(1, _ROWS_BYTES // max(1, largest)))
+                for batch in parquet.iter_batches(rows, [number], ["image"], use_threads=False):
                     if place + batch.num_rows > row:
                         yield from enumerate(batch.column(0).to_pylist(), start=place)
                     place += batch.num_rows
@@ -201,6 +204,11 @@ class ParquetArchive:
                 page_checksum_verification=True,
             )
         return self._parquet
+
+
+def _image_columns(group: pq.RowGroupMetaData) -> list[pq.ColumnChunkMetaData]:
+    columns = [group.column(place) for place in range(group.num_columns)]
+    return [column for column in columns if column.path_in_schema.partition(".")[0] == "image"]
 
 
 _KINDS: dict[str, Callable[[RangeFile], Archive]] = {

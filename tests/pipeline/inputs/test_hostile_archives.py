@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.inputs import items as bounds
@@ -150,6 +152,19 @@ def test_an_index_larger_than_any_is_not_read(tmp_path: Path, monkeypatch: pytes
     (only,) = found(f"{tmp_path}/x.zip")
     assert only.unfit == "damaged_archive"
     assert "an index of" in str(only.detail)
+
+
+def test_rows_that_share_one_large_image_are_decoded_one_by_one(tmp_path: Path) -> None:
+    """A file of 16 MiB, of which the 64 rows that are usually decoded at a time are a gigabyte."""
+    image = b"\x07" * (16 * MIB)
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array([image]))
+    uri = f"{tmp_path}/x.parquet"
+    pq.write_table(pa.table({"image": shared}), uri, dictionary_pagesize_limit=32 * MIB, store_schema=False)
+    members = found(uri)
+    archive, before = open_archive(RangeFile(uri, stat(uri).etag)), pa.total_allocated_bytes()
+    for member in members[:3]:
+        assert archive.read(member.name, int(member.position or 0), member.size) == image
+        assert pa.total_allocated_bytes() - before < 300 * MIB
 
 
 @pytest.mark.parametrize("where", [0, 5, 300, 40_000, -8, -1])
