@@ -45,10 +45,10 @@ class Calibration:
     length: float
 
     def confidence(self, log_prob: float, characters: int) -> float:
-        """Probability of a best-path text being right.
+        """Probability of a text being right.
 
         Args:
-            log_prob: Of the path, as `best_path` gives it.
+            log_prob: Of the path as `best_path` gives it, or of a text's share as `crnn.fusion` does.
             characters: Of the text.
         """
         x, further = log(-log_prob + _TINY), 0.0
@@ -60,7 +60,7 @@ class Calibration:
         return 1 / (1 + exp(-score)) if score >= 0 else exp(score) / (1 + exp(score))
 
     def apply(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
-        """The hypotheses of `best_path` with calibrated confidences."""
+        """Hypotheses of `best_path` or `crnn.fusion` with calibrated confidences."""
         return [replace(h, confidence=self.confidence(min(h.log_prob, 0.0), len(h.text))) for h in hypotheses]
 
     @classmethod

@@ -1,7 +1,8 @@
-"""The bundle: all that a recogniser needs, in a folder of two files that execute nothing when loaded.
+"""The bundle: all that a recogniser needs, in a folder of files that execute nothing when loaded.
 
-    bundle.json           schema, network, charset, preprocessing, calibration, where it comes from, checksums
-    weights.safetensors   the parameters and batch-norm statistics
+    bundle.json            schema, network, charset, geometry, calibration, where it comes from, checksums
+    weights.safetensors    the parameters and batch-norm statistics
+    language.safetensors   the language model that it reads with, where it has one
 
 What training resumes from (optimiser, schedule, data position) is kept apart, by the training job.
 """
@@ -14,18 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import safetensors.numpy
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from crnn.charset import Charset
 from crnn.errors import BundleError, CRNNError
+from crnn.fusion import Fusion, FusionConfig
+from crnn.language_model import CharacterModel
 from crnn.model import CRNN, ConvConfig, CRNNConfig
 from crnn.preprocess import PreprocessConfig
 
 SCHEMA_VERSION = 2
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
+LANGUAGE = "language.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,8 @@ class Bundle:
     weights: Mapping[str, Tensor]
     calibration: Mapping[str, float] = field(default_factory=dict)
     """Parameters of `crnn.calibration`; empty means that confidence is the path's own probability."""
+    language: Fusion | None = None
+    """The language model that it reads with; None reads what the network sees alone."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Recipe, seed, data fingerprint, git revision, images seen: for people, not part of the fingerprint."""
 
@@ -51,6 +58,8 @@ class Bundle:
                 f"The network reads height {self.network.height}, the preprocessing makes height "
                 f"{self.preprocess.height}; they must be equal."
             )
+        if self.language is not None and self.language.model.charset != self.charset:
+            raise BundleError("The language model writes another charset than the network.")
 
     @property
     def reading(self) -> PreprocessConfig:
@@ -83,7 +92,7 @@ class Bundle:
         return _fingerprint(self._description(), safetensors.torch.save(_plain(self.weights)))
 
     def save(self, directory: Path | str) -> None:
-        """Writes the two files, the description last: a folder without one is no bundle."""
+        """Writes the files, the description last: a folder without one is no bundle."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         weights = safetensors.torch.save(_plain(self.weights))
@@ -93,6 +102,9 @@ class Bundle:
             "fingerprint": _fingerprint(self._description(), weights),
         }
         (directory / WEIGHTS).write_bytes(weights)
+        (directory / LANGUAGE).unlink(missing_ok=True)
+        if self.language is not None:
+            (directory / LANGUAGE).write_bytes(_language_bytes(self.language))
         partial = directory / (DESCRIPTION + ".partial")
         partial.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.replace(directory / DESCRIPTION)
@@ -129,9 +141,11 @@ class Bundle:
                 raise BundleError(
                     f"{directory / WEIGHTS} doesn't match its checksum; fetch the bundle again."
                 )
+            charset = Charset(**description["charset"])
             bundle = cls(
                 network=_network(description["network"]),
-                charset=Charset(**description["charset"]),
+                charset=charset,
+                language=_language(directory, description.get("language"), charset),
                 preprocess=PreprocessConfig(**description["preprocess"]),
                 calibration=description["calibration"],
                 provenance=description["provenance"],
@@ -148,13 +162,35 @@ class Bundle:
         return bundle
 
     def _description(self) -> dict[str, Any]:
-        return {
+        described: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "network": _described(self.network),
             "charset": self.charset.to_dict(),
             "preprocess": asdict(self.preprocess),
             "calibration": dict(self.calibration),
         }
+        if self.language is not None:
+            checksum = hashlib.sha256(_language_bytes(self.language)).hexdigest()
+            described["language"] = self.language.config.to_dict() | {"sha256": checksum}
+        return described
+
+
+def _language_bytes(language: Fusion) -> bytes:
+    return safetensors.numpy.save(language.model.to_arrays())
+
+
+def _language(directory: Path, values: Mapping[str, Any] | None, charset: Charset) -> Fusion | None:
+    if values is None:
+        return None
+    config = {name: value for name, value in values.items() if name != "sha256"}
+    try:
+        data = (directory / LANGUAGE).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{directory} lacks {LANGUAGE} ({error}); fetch the bundle again.") from error
+    if hashlib.sha256(data).hexdigest() != values["sha256"]:
+        raise BundleError(f"{directory / LANGUAGE} doesn't match its checksum; fetch the bundle again.")
+    model = CharacterModel.from_arrays(safetensors.numpy.load(data), charset)
+    return Fusion(model=model, config=FusionConfig(**config))
 
 
 def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,11 +1,13 @@
-"""A character n-gram learnt from a list of words, to be fused into beam search.
+"""A character n-gram learnt from words, to be fused into beam search.
 
 Interpolated Witten-Bell smoothing (Chen and Goodman 1998): every character stays possible after every prefix,
 so that names and numbers that are in no list can still be read.
+Shapes: C contexts, F followers of all contexts, V classes of the charset with the blank at 0.
 """
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,20 @@ import numpy.typing as npt
 from crnn.charset import BLANK, Charset
 
 Floats = npt.NDArray[np.float64]
+Arrays = Mapping[str, npt.NDArray[Any]]
+_REMEMBERED = 1 << 14
+"""Contexts whose scores are kept: those of a few hundred words come again and again."""
+
+
+class _Table(NamedTuple):
+    """What was seen after each context."""
+
+    spans: Mapping[tuple[int, ...], tuple[int, int]]
+    """First follower of a context, and one past its last."""
+    codes: npt.NDArray[np.integer[Any]]
+    """Of the followers; [F]."""
+    counts: Floats
+    """How often each was seen; [F]."""
 
 
 class CharacterModel:
@@ -45,8 +61,7 @@ class CharacterModel:
         # Smoothing adds whole followers: against frequencies far below 1 nothing else would be left.
         rarest = min((count for count in weights.values() if count), default=1.0)
         unit = min(rarest, 1.0)
-        self.charset, self.order = charset, order
-        self._seen: dict[tuple[int, ...], Floats] = {}
+        seen: dict[tuple[int, ...], dict[int, float]] = {}
         for word in words:
             weight = weights.get(word, unit) / unit
             if not weight or charset.unsupported(word):
@@ -55,15 +70,23 @@ class CharacterModel:
             codes = (*charset.encode(word), BLANK)
             for i, code in enumerate(codes):
                 for length in range(min(order - 1, i) + 1):
-                    context = codes[i - length : i]
-                    found = self._seen.get(context)
-                    if found is None:
-                        found = self._seen[context] = np.zeros(charset.num_classes)
-                    found[code] += weight
+                    found = seen.setdefault(codes[i - length : i], {})
+                    found[code] = found.get(code, 0.0) + weight
+        self._take(charset, order, _table(seen))
+
+    def _take(self, charset: Charset, order: int, table: _Table) -> None:
+        self.charset, self.order, self._table = charset, order, table
+        self._scores: dict[tuple[int, ...], Floats] = {}
 
     def next_scores(self, prefix: tuple[int, ...]) -> Floats:
-        """Natural log p(next | prefix) of each class; [V], entry 0 is the end of the word."""
-        scores: Floats = np.log(self._distribution(prefix[max(0, len(prefix) - self.order + 1) :]))
+        """Natural log p(next | prefix) of each class; [V], entry 0 is the end of the word. Not to be written
+        to."""
+        context = prefix[max(0, len(prefix) - self.order + 1) :]
+        scores = self._scores.get(context)
+        if scores is None:
+            if len(self._scores) >= _REMEMBERED:
+                self._scores.clear()
+            scores = self._scores[context] = np.log(self._distribution(context))
         return scores
 
     def log_prob(self, word: str) -> float:
@@ -71,13 +94,91 @@ class CharacterModel:
         codes = (*self.charset.encode(word), BLANK)
         return float(sum(self.next_scores(codes[:i])[code] for i, code in enumerate(codes)))
 
+    def pruned(self, context: float, follower: float) -> "CharacterModel":
+        """The same without what was seen seldom: a smaller model, for which shorter contexts answer.
+
+        Args:
+            context: Least count of a context of two characters or more.
+            follower: Least count of a character after such a context.
+        """
+        kept: dict[tuple[int, ...], dict[int, float]] = {}
+        for codes, (start, end) in self._table.spans.items():
+            counts = self._table.counts[start:end]
+            often = counts >= (follower if len(codes) > 1 else 0)
+            if len(codes) < 2 or (counts.sum() >= context and often.any()):
+                found = self._table.codes[start:end][often].tolist()
+                kept[codes] = dict(zip(found, counts[often].tolist(), strict=True))
+        return self._with(_table(kept))
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """For a file, counts rounded to three digits: `lengths` [C] and `contexts` [C, order - 1] of the
+        contexts, zeros behind their ends; `kinds` [C], how many followers each has; `codes` and `log_counts`
+        [F] of these."""
+        spans, width = self._table.spans, self.order - 1
+        small = np.uint8 if self.charset.num_classes <= 1 << 8 else np.uint16
+        rows = np.zeros((len(spans), width), small)
+        for row, codes in zip(rows, spans, strict=True):
+            row[: len(codes)] = codes
+        return {
+            "lengths": np.array([len(codes) for codes in spans], np.uint8),
+            "contexts": rows,
+            "kinds": np.array([end - start for start, end in spans.values()], np.uint16),
+            "codes": self._table.codes.astype(small),
+            "log_counts": np.log(self._table.counts).astype(np.float16),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, charset: Charset) -> "CharacterModel":
+        """A model from `to_arrays`.
+
+        Raises:
+            ValueError: They aren't such arrays, or of another charset.
+        """
+        names = ("lengths", "contexts", "kinds", "codes", "log_counts")
+        if set(arrays) != set(names):
+            raise ValueError(f"An n-gram is {', '.join(names)}; {', '.join(sorted(arrays)) or 'none'} found.")
+        lengths, contexts, kinds, codes, log_counts = (arrays[name] for name in names)
+        ends = np.cumsum(kinds, dtype=np.int64)
+        whole = contexts.ndim == 2 and len(lengths) == len(contexts) == len(kinds)
+        whole = whole and len(codes) == len(log_counts) == (ends[-1] if len(ends) else 0)
+        if not whole or lengths.max(initial=0) > contexts.shape[1] or not np.isfinite(log_counts).all():
+            raise ValueError("The arrays of an n-gram don't fit each other.")
+        if max(contexts.max(initial=0), codes.max(initial=0)) >= charset.num_classes:
+            raise ValueError(f"The n-gram has more classes than the charset's {charset.num_classes}.")
+        keys = (tuple(row[:length]) for row, length in zip(contexts.tolist(), lengths.tolist(), strict=True))
+        spans = dict(zip(keys, zip((ends - kinds).tolist(), ends.tolist(), strict=True), strict=True))
+        model = cls((), charset, order=contexts.shape[1] + 1)
+        return model._with(_Table(spans, codes, np.exp(log_counts.astype(np.float64))))
+
+    def _with(self, table: _Table) -> "CharacterModel":
+        other = CharacterModel.__new__(CharacterModel)
+        other._take(self.charset, self.order, table)
+        return other
+
     def _distribution(self, context: tuple[int, ...]) -> Floats:
         size = self.charset.num_classes
         shorter = self._distribution(context[1:]) if context else np.full(size, 1.0 / size)
-        seen = self._seen.get(context)
-        if seen is None:
+        span = self._table.spans.get(context)
+        if span is None:
             return shorter
+        codes, counts = (column[slice(*span)] for column in (self._table.codes, self._table.counts))
         # As many followers as a context has had, so likely is another one.
-        kinds = float(np.count_nonzero(seen))
-        smoothed: Floats = (seen + kinds * shorter) / (seen.sum() + kinds)
+        kinds = float(len(codes))
+        total = float(counts.sum()) + kinds
+        smoothed: Floats = shorter * (kinds / total)
+        smoothed[codes] += counts / total
         return smoothed
+
+
+def _table(seen: Mapping[tuple[int, ...], Mapping[int, float]]) -> _Table:
+    """Short contexts first, and all in the order of their classes: equal counts give an equal table."""
+    spans: dict[tuple[int, ...], tuple[int, int]] = {}
+    codes: list[int] = []
+    counts: list[float] = []
+    for context in sorted(seen, key=lambda key: (len(key), key)):
+        start = len(codes)
+        for code in sorted(seen[context]):
+            codes.append(code)
+            counts.append(seen[context][code])
+        spans[context] = (start, len(codes))
+    return _Table(spans, np.array(codes, np.int64), np.array(counts, np.float64))

@@ -8,7 +8,6 @@ line = recognizer.prepare("word.png")
 recognizer.boxes(line, hypothesis)
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -17,21 +16,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from crnn.alignment import character_spans, pixel_boxes
 from crnn.batching import plan_packs, stack
 from crnn.calibration import Calibration
 from crnn.checkpoint import Bundle
+from crnn.compact import compacted
 from crnn.decode import Hypothesis, best_path, prefix_beam_search
-from crnn.errors import BundleError, ImageRejectedError
+from crnn.encoding import ImageLike, encoded
+from crnn.errors import BundleError
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.precision import Precision, use_bf16
-from crnn.preprocess import TURNS, GreyImage, decode_image, line_views, upright
+from crnn.preprocess import TURNS, GreyImage, decode_image, line_views
 from crnn.shipped import bundle_folder
 
-ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.generic]
 RESOLVERS = "crnn.bundle_resolvers"
 """Entry-point group through which other packages teach `Recognizer.load` the URI schemes they know."""
 
@@ -59,6 +58,8 @@ class Recognizer:
         device: Where to compute, such as "cpu" or "cuda:0".
         precision: As `crnn.precision`; fp32 gives the same text on every machine.
         max_columns: Pixel columns of one batch, Σ width: what bounds memory.
+        language: Whether to read with the bundle's language model, if it has one: its confidences are
+            calibrated for that.
 
     Raises:
         BundleError: The weights don't fit the network.
@@ -72,17 +73,24 @@ class Recognizer:
         device: str | torch.device = "cpu",
         precision: Precision = "fp32",
         max_columns: int = 16_384,
+        language: bool = True,
     ) -> None:
         self.bundle = bundle
+        self._fusion = bundle.language if language else None
         self.device = torch.device(device)
         self._bf16 = use_bf16(precision, self.device)
         self.max_columns = max_columns
         self._calibration = Calibration.from_dict(bundle.calibration)
-        self._model = bundle.model().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = compacted(bundle.model()).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def load(
-        cls, source: str | Path, *, device: str | torch.device = "cpu", precision: Precision = "fp32"
+        cls,
+        source: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Precision = "fp32",
+        language: bool = True,
     ) -> "Recognizer":
         """Loads a shipped model by its name, or a bundle from a folder or a URI that a package resolves.
 
@@ -90,7 +98,7 @@ class Recognizer:
             BundleError: Nothing there, or not a sound bundle.
         """
         directory = _resolve(source) if isinstance(source, str) and ":/" in source else bundle_folder(source)
-        return cls(Bundle.load(directory), device=device, precision=precision)
+        return cls(Bundle.load(directory), device=device, precision=precision, language=language)
 
     def prepare(self, image: ImageLike) -> PreparedLine:
         """Decodes, turns upright, scales and pads one image.
@@ -102,7 +110,7 @@ class Recognizer:
             ImageRejectedError: It can't become a line image; `reason` says why.
             OSError: The path can't be read.
         """
-        grey = decode_image(_encoded(image))
+        grey = decode_image(encoded(image))
         height, width = grey.shape
         return PreparedLine(pixels=line_views(grey, self.bundle.reading), width=width, height=height)
 
@@ -159,13 +167,22 @@ class Recognizer:
         return chosen, turned
 
     def best_texts(self, log_probs_NTV: Tensor, *, spans: bool = False) -> list[Hypothesis]:
-        """The best path's text of each item, with its calibrated confidence where the bundle has one.
+        """What each item holds: the best path's text, or what the language model makes of it where the path
+        is unsure; with its calibrated confidence where the bundle has one.
 
         Args:
             log_probs_NTV: As from `log_probs`, on any device.
             spans: Whether to note the frames of each character.
         """
-        found = best_path(log_probs_NTV, self.bundle.charset, spans=spans)
+        charset = self.bundle.charset
+        paths = found = best_path(log_probs_NTV, charset, spans=spans)
+        if self._fusion is not None:
+            found = self._fusion.decide(paths, log_probs_NTV, charset)
+            if spans:
+                found = [
+                    each if each is path else self._with_spans(each, item.cpu())
+                    for each, path, item in zip(found, paths, log_probs_NTV, strict=True)
+                ]
         return found if self._calibration is None else self._calibration.apply(found)
 
     def boxes(self, line: PreparedLine, hypothesis: Hypothesis) -> list[tuple[float, float]]:
@@ -194,10 +211,7 @@ class Recognizer:
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
-            width = max(_BEAM, n_best)
-            found = [
-                prefix_beam_search(item, charset, beam_width=width, n_best=n_best) for item in log_probs_NTV
-            ]
+            found = [self._search(item, n_best) for item in log_probs_NTV]
         if not spans:
             return found
         return [
@@ -205,12 +219,17 @@ class Recognizer:
         ]
 
     def _with_others(self, read: Hypothesis, log_probs_TV: Tensor, count: int) -> Hypothesis:
-        width = max(_BEAM, count + 1)
-        found = prefix_beam_search(log_probs_TV, self.bundle.charset, beam_width=width, n_best=count + 1)
+        found = self._search(log_probs_TV, count + 1)
         different = [other for other in (found, *found.alternatives) if other.text != read.text]
         return replace(
             read, alternatives=tuple(replace(other, alternatives=()) for other in different[:count])
         )
+
+    def _search(self, log_probs_TV: Tensor, n_best: int) -> Hypothesis:
+        charset, width = self.bundle.charset, max(_BEAM, n_best)
+        if self._fusion is not None:
+            return self._fusion.search(log_probs_TV, charset, n_best=n_best, beam=width)
+        return prefix_beam_search(log_probs_TV, charset, beam_width=width, n_best=n_best)
 
     def _with_spans(self, hypothesis: Hypothesis, log_probs_TV: Tensor) -> Hypothesis:
         return replace(
@@ -250,33 +269,6 @@ class Recognizer:
 def _turned(hypothesis: Hypothesis, degrees: int) -> Hypothesis:
     others = tuple(_turned(other, degrees) for other in hypothesis.alternatives)
     return replace(hypothesis, turned=degrees, alternatives=others)
-
-
-_LOSSLESS = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK")
-"""Pillow's modes that a file can keep as they are."""
-_CONVERTED = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA", "I;16B": "I", "I;16L": "I", "I;16N": "I"}
-"""What becomes of those that it can't; the others turn to RGB."""
-
-
-def _encoded(image: ImageLike) -> bytes:
-    """One way in: arrays and PIL images take the same path as files, through a lossless encoding."""
-    if isinstance(image, bytes):
-        return image
-    if isinstance(image, str | Path):
-        return Path(image).read_bytes()
-    if isinstance(image, np.ndarray):
-        kind = f"{image.dtype} of shape {image.shape}"
-        try:
-            image = Image.fromarray(np.ascontiguousarray(image))
-        except TypeError:
-            raise ImageRejectedError("not_an_image", f"{kind}; give uint8 [H, W] or [H, W, 3]") from None
-    image = upright(image)  # a re-encoded image loses its EXIF
-    if image.mode not in _LOSSLESS:
-        image = image.convert(_CONVERTED.get(image.mode, "RGB"))
-    buffer = io.BytesIO()
-    lossless = "TIFF" if image.mode in ("F", "I", "CMYK") else "PNG"
-    image.save(buffer, format=lossless)
-    return buffer.getvalue()
 
 
 def _resolve(uri: str) -> Path:

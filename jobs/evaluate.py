@@ -75,6 +75,8 @@ class EvaluateConfig:
     precision: Precision = "fp32"
     """fp32 reads the same everywhere; auto takes bf16 where the hardware computes in it, about twice as fast
     and now and then another character."""
+    language: bool = True
+    """Read with the bundle's language model, where it has one; without, as the network sees it alone."""
     experiment: str = "crnn"
     """MLflow experiment."""
     tracking: str | None = None
@@ -114,6 +116,7 @@ def run(config: EvaluateConfig) -> int:
             tracking_uri=tracking_uri,
             gpu=config.gpu,
             precision=config.precision,
+            language=config.language,
             told=progress.update,
         )
     other = others[0] if others else None

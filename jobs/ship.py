@@ -1,4 +1,4 @@
-r"""Makes a finished run's best bundle one that comes with the package, with its model card.
+r"""Makes a finished run's best bundle one that comes with the package, with a language model and a card.
 
 python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --assets out/assets \
     --data svt=out/data/svt iiit5k=out/data/iiit5k
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from crnn.checkpoint import Bundle
+from crnn.fusion import Fusion
 from crnn.shipped import MODELS, halved
 from jobs.cli import cell, parse_flags, table
 from jobs.recipes import RECIPES
@@ -22,6 +23,7 @@ from pipeline.card import SHEET, Training, licences_of, model_card
 from pipeline.diagrams import error_sheet
 from pipeline.errors import ConfigError
 from pipeline.evaluation import EvaluationReport, evaluate
+from pipeline.language import learn_language
 from pipeline.machine import available_cpus
 from pipeline.manifest import Manifest
 from pipeline.protocols import named_uris
@@ -30,6 +32,7 @@ from pipeline.resume import BUNDLE
 from pipeline.runs import IDENTITY, finished
 from pipeline.storage import join, local_copy, read_bytes
 from pipeline.synthesis import assets
+from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.stream import Stream, is_stream
 
 PROTOCOLS = ("alnum36", "alnum62", "latin94")
@@ -39,7 +42,8 @@ CARD = "README.md"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShipConfig:
-    """Halves the weights, calibrates and evaluates on held-out photographs, and writes bundle and card."""
+    """Halves the weights, learns a language model, calibrates and evaluates on held-out photographs, and
+    writes bundle and card."""
 
     run: str
     """Folder URI of a finished training run."""
@@ -51,6 +55,10 @@ class ShipConfig:
     """Photographs to evaluate on, as name=URI."""
     calibrate_on: tuple[str, ...] = ()
     """Names of those to calibrate on: whose labels are as written, capitals included. All where not given."""
+    words: str | None = None
+    """URI of the assets whose words the language model learns; those of --assets where not given."""
+    strings: int = 2_000_000
+    """Strings that it learns of; 0 ships the network alone."""
     name: str | None = None
     """The name that users load it by; the run's where not given."""
     hardware: str | None = None
@@ -69,13 +77,18 @@ def run(config: ShipConfig) -> int:
     training, bundle = _origin(config)
     name = config.name or training.run
     with connect_ray():
+        if config.strings:
+            drawn = Assets.open(config.words or config.assets)
+            model = learn_language(drawn, bundle.charset, strings=config.strings, seed=training.seed)
+            bundle = replace(bundle, language=Fusion(model=model))
         bundle = _calibrated(bundle, config)
         folder = Path(config.output) / name
         bundle.save(folder)
         reports = [_evaluate(folder, config, protocol) for protocol in PROTOCOLS]
+        bare = _evaluate(folder, config, PROTOCOLS[0], language=False) if bundle.language else None
     for part in reports[0].sets:
         (folder / SHEET.format(part.name)).write_bytes(error_sheet(part, count=24))
-    card = model_card(name, Bundle.load(folder), training, reports)
+    card = model_card(name, Bundle.load(folder), training, reports, bare)
     (folder / CARD).write_text(card, encoding="utf-8")
     print(table(HEADERS, summary_rows(reports[0])))
     print(f"\n{folder}: {cell(sum(file.stat().st_size for file in folder.iterdir()))} bytes, card in {CARD}")
@@ -143,11 +156,13 @@ def _calibrated(bundle: Bundle, config: ShipConfig) -> Bundle:
     return with_calibration(bundle, calibrate(report, bundle.charset))
 
 
-def _evaluate(folder: Path, config: ShipConfig, protocol: str, names: Sequence[str] = ()) -> EvaluationReport:
+def _evaluate(
+    folder: Path, config: ShipConfig, protocol: str, names: Sequence[str] = (), *, language: bool = True
+) -> EvaluationReport:
     sets = named_uris(config.data, "Data sets")
     if unknown := [name for name in names if name not in sets]:
         raise ConfigError(f"--calibrate-on names sets of --data; {', '.join(unknown)} is none.")
-    return evaluate(str(folder), {name: sets[name] for name in names or sets}, protocol)
+    return evaluate(str(folder), {name: sets[name] for name in names or sets}, protocol, language=language)
 
 
 if __name__ == "__main__":

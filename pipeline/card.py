@@ -52,7 +52,13 @@ def licences_of(faces: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(str(face["licence"]) for face in faces).most_common())
 
 
-def model_card(name: str, bundle: Bundle, training: Training, reports: Sequence[EvaluationReport]) -> str:
+def model_card(
+    name: str,
+    bundle: Bundle,
+    training: Training,
+    reports: Sequence[EvaluationReport],
+    bare: EvaluationReport | None = None,
+) -> str:
     """The card.
 
     Args:
@@ -60,6 +66,7 @@ def model_card(name: str, bundle: Bundle, training: Training, reports: Sequence[
         bundle: As it is shipped.
         training: Where it comes from.
         reports: Of this very bundle on the same sets, under one protocol each; the first is the field's.
+        bare: The same as the first, read without the language model, where there is one.
     """
     model, main = bundle.model(), reports[0]
     flops = forward_flops(bundle.network, bundle.charset.num_classes, 100)
@@ -80,7 +87,7 @@ def model_card(name: str, bundle: Bundle, training: Training, reports: Sequence[
             "",
             "On photographs, none of which it was trained on. Word accuracy in %, with 95 % intervals.",
             "",
-            *_accuracy(reports),
+            *_accuracy(reports, bare),
             "",
             *(f"`{report.protocol.name}`: {report.protocol.says}." for report in reports),
             "",
@@ -115,7 +122,7 @@ def model_card(name: str, bundle: Bundle, training: Training, reports: Sequence[
     )
 
 
-def _accuracy(reports: Sequence[EvaluationReport]) -> list[str]:
+def _accuracy(reports: Sequence[EvaluationReport], bare: EvaluationReport | None) -> list[str]:
     headers = ["set", "images", *(report.protocol.name for report in reports), "CER %", "rejected"]
     rows: list[list[Any]] = []
     blank = [""] * (len(reports) - 1)
@@ -123,8 +130,12 @@ def _accuracy(reports: Sequence[EvaluationReport]) -> list[str]:
         read = [_share(other.counts) for other in (part, *others)]
         cer, rejected = f"{100 * part.counts.cer:.1f}", sum(part.rejected.values())
         rows.append([part.name, f"{part.counts.words:,}", *read, cer, rejected])
-        for lexicon, counts in part.lexicons.items():
-            name = f"{part.name}, lexicon {lexicon}"
+        further = {f"lexicon {lexicon}": counts for lexicon, counts in part.lexicons.items()}
+        if bare:
+            alone = next(each for each in bare.sets if each.name == part.name)
+            further = {"network alone": alone.counts} | further
+        for manner, counts in further.items():
+            name = f"{part.name}, {manner}"
             rows.append([name, f"{counts.words:,}", _share(counts), *blank, f"{100 * counts.cer:.1f}", ""])
     return _table(headers, rows)
 
@@ -172,9 +183,20 @@ def _facts(training: Training, bundle: Bundle) -> list[tuple[str, Any]]:
         ("pictures", f"{training.images:,} seen, of {training.rows:,} (data set `{training.data}`)"),
         ("began with", _origin(bundle.provenance.get("started_from"))),
         ("seed", training.seed),
+        ("language model", _language(bundle)),
         ("hardware", training.hardware),
         ("hours", f"{training.hours:.1f}"),
     ]
+
+
+def _language(bundle: Bundle) -> str:
+    if bundle.language is None:
+        return "none"
+    model, config = bundle.language.model, bundle.language.config
+    return (
+        f"{model.order}-gram of characters, learnt from strings of the generator's training split; weight "
+        f"{config.weight:g}, asked where the best path is below {config.sure:g}"
+    )
 
 
 def _origin(start: Mapping[str, Any] | None) -> str:

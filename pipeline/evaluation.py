@@ -90,6 +90,7 @@ def evaluate(
     tracking_uri: str | None = None,
     gpu: bool = False,
     precision: Precision = "fp32",
+    language: bool = True,
 ) -> EvaluationReport:
     """Reads data sets with one model and counts; see `evaluate_models`."""
     (report,) = evaluate_models(
@@ -101,6 +102,7 @@ def evaluate(
         tracking_uri=tracking_uri,
         gpu=gpu,
         precision=precision,
+        language=language,
     )
     return report
 
@@ -115,6 +117,7 @@ def evaluate_models(
     tracking_uri: str | None = None,
     gpu: bool = False,
     precision: Precision = "fp32",
+    language: bool = True,
     told: Callable[[int], None] | None = None,
 ) -> list[EvaluationReport]:
     """Reads data sets with several models in one pass over the data; Ray must be connected.
@@ -128,6 +131,7 @@ def evaluate_models(
         tracking_uri: Of MLflow, for models:/ URIs.
         gpu: Give each reader a GPU.
         precision: Of the networks; fp32 unless speed matters more than the last word.
+        language: Whether models read with their language models, where they have one.
         told: Is told how many images are read, by all models together, each time there are more.
 
     Returns:
@@ -164,6 +168,7 @@ def evaluate_models(
         lexicons=lexicons,
         gpu=gpu,
         precision=precision,
+        language=language,
     )
     readings = read_all(plan, told)
     fingerprints = {name: Manifest.read(uri).fingerprint for name, uri in datasets.items()}

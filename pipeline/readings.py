@@ -96,6 +96,8 @@ class ReadingPlan:
     """URIs of lexicons for all images, by name; see `pipeline.lexicons`."""
     gpu: bool = False
     precision: Precision = "fp32"
+    language: bool = True
+    """Whether models read with their language models, where they have one."""
 
 
 def shard_tasks(datasets: Mapping[str, str]) -> tuple[ShardTask, ...]:
@@ -171,6 +173,7 @@ class ShardReader:
                     resolve_model(model.uri, model.tracking_uri).directory,
                     device="cuda" if plan.gpu else "cpu",
                     precision=plan.precision,
+                    language=plan.language,
                 ),
                 PROTOCOLS[plan.protocol],
                 plan.lexicons,

@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from crnn.charset import ALNUM36, LATIN94
-from crnn.checkpoint import DESCRIPTION, WEIGHTS, Bundle
+from crnn.checkpoint import DESCRIPTION, LANGUAGE, WEIGHTS, Bundle
 from crnn.errors import BundleError
+from crnn.fusion import Fusion, FusionConfig
+from crnn.language_model import CharacterModel
 from crnn.model import RESIDUAL, SMALL, seeded
 from crnn.preprocess import PreprocessConfig
+
+CONFIG = FusionConfig(weight=0.25, sure=0.5)
 
 
 def small_bundle(seed: int = 0) -> Bundle:
@@ -42,6 +46,58 @@ def test_a_network_with_shortcuts_comes_back_with_them(tmp_path: Path) -> None:
 def test_a_network_without_shortcuts_is_described_without_them(tmp_path: Path) -> None:
     small_bundle().save(tmp_path)
     assert "shortcut" not in (tmp_path / DESCRIPTION).read_text()
+
+
+def fluent_bundle(words: tuple[str, ...] = ("street", "hotel")) -> Bundle:
+    return replace(small_bundle(), language=Fusion(model=CharacterModel(words, ALNUM36)))
+
+
+def test_a_language_model_travels_in_the_bundle(tmp_path: Path) -> None:
+    bundle = replace(fluent_bundle(), language=Fusion(model=CharacterModel(["ab"], ALNUM36), config=CONFIG))
+    bundle.save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+    assert loaded.language is not None
+    assert loaded.language.config == CONFIG
+    assert loaded.language.model.log_prob("ab") == pytest.approx(
+        CharacterModel(["ab"], ALNUM36).log_prob("ab"), abs=1e-2
+    )
+    assert loaded.fingerprint == bundle.fingerprint
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again" / LANGUAGE).read_bytes() == (tmp_path / LANGUAGE).read_bytes()
+    small_bundle().save(tmp_path)  # in its place: nothing of the other is left
+    assert not (tmp_path / LANGUAGE).exists()
+    assert Bundle.load(tmp_path).language is None
+
+
+def test_the_fingerprint_tells_language_models_and_their_weight() -> None:
+    one = fluent_bundle()
+    others = [
+        small_bundle(),
+        fluent_bundle(("else",)),
+        replace(one, language=replace(one.language, config=CONFIG)),
+    ]
+    assert len({b.fingerprint for b in (one, *others)}) == 4
+
+
+def test_a_language_model_that_is_damaged_missing_or_of_another_charset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="another charset"):
+        replace(small_bundle(), language=Fusion(model=CharacterModel(["ab"], LATIN94)))
+    fluent_bundle().save(tmp_path)
+    data = (tmp_path / LANGUAGE).read_bytes()
+    (tmp_path / LANGUAGE).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(BundleError, match=r"language\.safetensors doesn't match its checksum"):
+        Bundle.load(tmp_path)
+    (tmp_path / LANGUAGE).unlink()
+    with pytest.raises(BundleError, match="lacks language"):
+        Bundle.load(tmp_path)
+    (tmp_path / LANGUAGE).write_bytes(data)
+    text = json.loads((tmp_path / DESCRIPTION).read_text())
+    edit(tmp_path / DESCRIPTION, language=text["language"] | {"weight": 0.9})
+    with pytest.raises(BundleError, match="changed after it was written"):
+        Bundle.load(tmp_path)
+    edit(tmp_path / DESCRIPTION, language=text["language"] | {"weight": -1})
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.load(tmp_path)
 
 
 def test_the_fingerprint_changes_with_what_changes_texts_and_with_nothing_else() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnn.charset import ALNUM36, Charset
+from crnn.charset import ALNUM36, LATIN94, Charset
 from crnn.decode import best_path, prefix_beam_search
 from crnn.language_model import CharacterModel
 
@@ -78,6 +78,82 @@ def test_words_of_the_list_are_likelier_than_their_letters_in_disorder() -> None
 def test_an_order_below_1_is_refused() -> None:
     with pytest.raises(ValueError, match="order"):
         CharacterModel([], AB, order=0)
+
+
+WORDS = ["street", "station", "stop", "hotel", "house", "house", "market", "Main", "12:30"]
+
+
+def all_scores(model: CharacterModel, words: list[str]) -> np.ndarray:
+    prefixes = {tuple(model.charset.encode(word)[:n]) for word in words for n in range(len(word) + 1)}
+    return np.stack([model.next_scores(prefix) for prefix in sorted(prefixes)])
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_it_comes_back_from_its_arrays_to_three_digits_and_then_exactly(order: int) -> None:
+    model = CharacterModel(WORDS, LATIN94, order=order)
+    back = CharacterModel.from_arrays(model.to_arrays(), LATIN94)
+    assert back.order == order
+    assert np.allclose(all_scores(back, WORDS), all_scores(model, WORDS), atol=2e-3)
+    again = CharacterModel.from_arrays(back.to_arrays(), LATIN94)
+    assert np.array_equal(all_scores(again, WORDS), all_scores(back, WORDS))
+
+
+def test_arrays_depend_on_what_was_learnt_and_not_on_its_order() -> None:
+    one, other = (CharacterModel(words, LATIN94).to_arrays() for words in (WORDS, WORDS[::-1]))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_more_classes_than_a_byte_holds_come_back_too() -> None:
+    hangul = Charset(characters="".join(chr(code) for code in range(0xAC00, 0xAC00 + 400)))
+    words = [hangul.characters[i : i + 3] for i in (0, 150, 390)]
+    model = CharacterModel(words, hangul)
+    back = CharacterModel.from_arrays(model.to_arrays(), hangul)
+    assert np.allclose(all_scores(back, words), all_scores(model, words), atol=2e-3)
+
+
+def broken(arrays: dict[str, np.ndarray], name: str, value: object) -> dict[str, np.ndarray]:
+    return arrays | {name: np.asarray(value, arrays[name].dtype)}
+
+
+def test_arrays_of_something_else_are_refused() -> None:
+    arrays = CharacterModel(["ab", "b"], AB, order=2).to_arrays()
+    with pytest.raises(ValueError, match="An n-gram is lengths"):
+        CharacterModel.from_arrays({"codes": arrays["codes"]}, AB)
+    for name, value in (
+        ("kinds", arrays["kinds"][:-1]),
+        ("codes", arrays["codes"][:-1]),
+        ("lengths", [9, 9, 9]),
+    ):
+        with pytest.raises(ValueError, match="don't fit each other"):
+            CharacterModel.from_arrays(broken(arrays, name, value), AB)
+    with pytest.raises(ValueError, match="don't fit each other"):
+        CharacterModel.from_arrays(broken(arrays, "log_counts", arrays["log_counts"] * np.nan), AB)
+    with pytest.raises(ValueError, match="more classes than the charset's 2"):
+        CharacterModel.from_arrays(arrays, Charset(characters="a"))
+
+
+def test_a_pruned_model_forgets_what_was_rare_and_keeps_single_characters() -> None:
+    model = CharacterModel(["abab"] * 9 + ["ba"], AB, order=3)
+    pruned = model.pruned(context=5, follower=3)
+    rare, often = tuple(AB.encode("ba")), tuple(AB.encode("ab"))
+    assert np.allclose(
+        pruned.next_scores(often)[AB.encode("a")], model.next_scores(often)[AB.encode("a")], atol=0.1
+    )
+    sizes = [len(each.to_arrays()["codes"]) for each in (model, pruned)]
+    assert sizes[1] < sizes[0]
+    assert np.exp(pruned.next_scores(rare)).sum() == pytest.approx(1.0)
+    untouched = model.pruned(context=0, follower=0)
+    assert np.array_equal(all_scores(untouched, ["abab", "ba"]), all_scores(model, ["abab", "ba"]))
+    nothing = model.pruned(context=1e9, follower=0)
+    assert np.array_equal(nothing.next_scores(often), model.pruned(1e9, 1e9).next_scores(often[-1:]))
+
+
+def test_remembered_scores_are_those_that_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = all_scores(CharacterModel(WORDS, LATIN94), WORDS)
+    monkeypatch.setattr("crnn.language_model._REMEMBERED", 2)
+    model = CharacterModel(WORDS, LATIN94)
+    for _ in range(2):
+        assert np.array_equal(all_scores(model, WORDS), expected)
 
 
 def test_fused_into_beam_search_it_decides_between_look_alikes() -> None:

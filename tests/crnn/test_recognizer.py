@@ -17,6 +17,8 @@ from crnn.calibration import Calibration
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.errors import BundleError, ImageRejectedError
+from crnn.fusion import Fusion, FusionConfig
+from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon
 from crnn.model import PAPER, SMALL, CRNNConfig, seeded
 from crnn.preprocess import PreprocessConfig, line_views
@@ -107,6 +109,27 @@ def test_confidences_are_calibrated_as_the_bundle_says() -> None:
     expected = [calibration.confidence(h.log_prob, len(h.text)) for h in before]
     assert [h.confidence for h in after] == pytest.approx(expected)
     assert [h.confidence for h in after] != pytest.approx([h.confidence for h in before])
+
+
+def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out() -> None:
+    plain = RECOGNIZERS["small"]
+    fusion = Fusion(model=CharacterModel(["abc", "hello"], ALNUM36), config=FusionConfig(weight=2.0))
+    bundle = replace(plain.bundle, language=fusion)
+    fluent, bare = Recognizer(bundle), Recognizer(bundle, language=False)
+    lines = [plain.prepare(noise(width, 32, width)).pixels for width in (60, 100, 61)]
+    read, before = fluent.recognise(lines, spans=True), plain.recognise(lines)
+    assert bare.recognise(lines) == before
+    assert [h.text for h in read] != [h.text for h in before]
+    for line, found, several in zip(lines, read, fluent.recognise(lines, n_best=3), strict=True):
+        (item,) = fluent.log_probs(stack([line]))
+        assert found.text == fusion.search(item, ALNUM36).text
+        assert len(found.spans) == len(found.text)
+        listed = [several.log_prob, *(h.log_prob for h in several.alternatives)]
+        assert listed == sorted(listed, reverse=True)
+    (sure,) = Recognizer(replace(bundle, language=replace(fusion, config=FusionConfig(sure=0.0)))).recognise(
+        lines[:1]
+    )
+    assert sure.text == before[0].text
 
 
 def test_every_character_has_a_box_in_the_original_whichever_way_it_was_read() -> None:

@@ -1,0 +1,103 @@
+"""Reading with a language model: beam search decides where the best path is unsure.
+
+Shallow fusion (Gülçehre et al. 2015, arXiv 1503.03535): texts are ranked by
+log p(text | image) + weight · log p_lm(text) + length_bonus · length. A path that is sure stands as it is, so
+that most words cost nothing, and codes that no language knows are read as they stand there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from math import log
+from typing import Any
+
+from torch import Tensor
+
+from crnn.charset import Charset
+from crnn.decode import Hypothesis, prefix_beam_search
+from crnn.errors import ModelConfigError
+from crnn.language_model import CharacterModel
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FusionConfig:
+    """How much a language model has to say.
+
+    Raises:
+        ModelConfigError: Numbers outside of their ranges.
+    """
+
+    weight: float = 0.4
+    """Of the language model's log-probability."""
+    length_bonus: float = 1.0
+    """For each character: a language model alone likes short texts."""
+    beam_width: int = 8
+    """Prefixes that are followed."""
+    sure: float = 0.9
+    """Probability of the best path from which its text stands."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.beam_width < 1 or not 0 <= self.sure <= 1:
+            raise ModelConfigError(f"weight is 0 or more, beam_width 1 or more, sure from 0 to 1: {self}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the bundle."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fusion:
+    """A language model and how much it has to say."""
+
+    model: CharacterModel
+    config: FusionConfig = field(default_factory=FusionConfig)
+
+    def is_unsure(self, hypothesis: Hypothesis) -> bool:
+        """Whether a best path leaves room for doubt."""
+        return hypothesis.confidence < self.config.sure
+
+    def search(self, log_probs_TV: Tensor, charset: Charset, *, n_best: int = 1, beam: int = 1) -> Hypothesis:
+        """Beam search with the model.
+
+        Args:
+            log_probs_TV: float32, normalised over V, on the CPU.
+            charset: Of the recogniser.
+            n_best: How many texts to give; those after the first are `alternatives`.
+            beam: Prefixes to follow at least.
+
+        Returns:
+            confidence is the text's share among all that the beam holds, by their ranks; log_prob is its
+            natural logarithm.
+        """
+        found = prefix_beam_search(
+            log_probs_TV,
+            charset,
+            beam_width=max(self.config.beam_width, beam),
+            n_best=n_best,
+            language_model=self.model,
+            weight=self.config.weight,
+            length_bonus=self.config.length_bonus,
+        )
+        others = tuple(_by_share(other) for other in found.alternatives)
+        return _by_share(found, others)
+
+    def decide(
+        self, paths: Sequence[Hypothesis], log_probs_NTV: Tensor, charset: Charset
+    ) -> list[Hypothesis]:
+        """The best path's text of each item where it is sure, else beam search's.
+
+        Args:
+            paths: Of `crnn.decode.best_path`.
+            log_probs_NTV: What they were found in, on any device.
+            charset: Of the recogniser.
+        """
+        decided, unsure = list(paths), [i for i, path in enumerate(paths) if self.is_unsure(path)]
+        if unsure:
+            for i, item in zip(unsure, log_probs_NTV[unsure].cpu(), strict=True):
+                decided[i] = self.search(item, charset)
+        return decided
+
+
+def _by_share(found: Hypothesis, others: tuple[Hypothesis, ...] = ()) -> Hypothesis:
+    return Hypothesis(found.text, log(max(found.confidence, _TINY)), found.confidence, alternatives=others)
