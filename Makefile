@@ -48,8 +48,13 @@ faults: $(STAMP)
 cluster-test: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster tests/jobs/test_train_nodes.py
 
+SVT := ../shared/formats/svt_train.xml
+PHOTOGRAPHS := $(if $(wildcard $(SVT)),out/demo/data/photographs)
+
 demo: $(STAMP)
-	$(BIN)/python jobs/demo.py
+	test -z "$(PHOTOGRAPHS)" || $(BIN)/python jobs/ingest.py svt --input $(SVT) --images ../shared/data/svt_train/images \
+		--crops '{:04d}.png' --source svt --output $(PHOTOGRAPHS) > /dev/null
+	$(BIN)/python jobs/demo.py $(addprefix --photographs ,$(PHOTOGRAPHS))
 
 probe: $(STAMP)
 	infra/probe.sh $(NAME) $(CHANGE)

@@ -12,12 +12,14 @@ from typing import Any
 
 from torch import Tensor
 
-from crnn.charset import Charset
+from crnn.charset import BLANK, Charset
 from crnn.decode import Hypothesis, prefix_beam_search
 from crnn.errors import ModelConfigError
 from crnn.language_model import CharacterModel
 
 _TINY = 1e-300
+_IDLE = -1e-2
+"""Natural logarithm of a blank's probability in frames of which one in a row is as good as all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +72,11 @@ class Fusion:
             confidence is the text's share among all that the beam holds, by their ranks; log_prob is its
             natural logarithm.
         """
+        idle = log_probs_TV[:, BLANK] > _IDLE
+        idle[1:] &= idle[:-1].clone()
+        idle[:1] = False
         found = prefix_beam_search(
-            log_probs_TV,
+            log_probs_TV[~idle],
             charset,
             beam_width=max(self.config.beam_width, beam),
             n_best=n_best,

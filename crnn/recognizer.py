@@ -1,6 +1,6 @@
 """Images to texts: one recogniser for evaluation, bulk transcription and Python users.
 
-recognizer = Recognizer.load("latin94-small")  # or a folder, or a URI
+recognizer = Recognizer.load("latin94")  # or a folder, or a URI
 recognizer(["word.png", open("other.jpg", "rb").read(), pil_image, array])
 
 line = recognizer.prepare("word.png")

@@ -1,6 +1,6 @@
-"""The recognisers that come with the package, known by name: `Recognizer.load("latin94-small")`.
+"""The recognisers that come with the package, known by name: `Recognizer.load("latin94")`.
 
-crnn/models/NAME/bundle.json, weights.safetensors, README.md (the model card)
+crnn/models/NAME/bundle.json, weights.safetensors, language.safetensors, README.md (the model card)
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from crnn.checkpoint import DESCRIPTION, Bundle
 
 MODELS = Path(__file__).with_name("models")
 """Folder with a bundle's folder for each."""
-DEFAULT = "latin94-small"
+DEFAULT = "latin94"
 """What reads where nobody names a model."""
 
 

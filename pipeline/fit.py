@@ -158,6 +158,7 @@ def _worker(
         log_every=config.log_every,
         save_every=config.save_every,
         start=ray.put(plan.start.weights) if plan.start else None,
+        language=ray.put(plan.start.language if plan.start else None),
         max_refused=config.max_refused,
         gpu=config.gpu,
         provenance=dict(provenance),

@@ -8,6 +8,7 @@ import torch
 
 from crnn.adoption import Adoption, adopt
 from crnn.checkpoint import Bundle
+from crnn.fusion import Fusion
 from crnn.model import seeded
 from pipeline.registry import resolve_model
 from pipeline.train_config import TrainConfig
@@ -27,6 +28,9 @@ class Start:
     """Of the run's network before its first step."""
     images_seen: int
     """By these weights so far, over all runs that they went through."""
+    language: Fusion | None
+    """The language model that it reads with, and that the run's bundles will: None where it has none, or
+    another charset."""
 
     def as_dict(self) -> dict[str, Any]:
         """For the provenance of the bundles that come of it."""
@@ -52,6 +56,7 @@ def find_start(config: TrainConfig) -> Start | None:
         adoption=adopt(network, rules.charset, bundle),
         weights=network.state_dict(),
         images_seen=images_in_all(bundle.provenance),
+        language=bundle.language if bundle.charset == rules.charset else None,
     )
 
 

@@ -200,6 +200,7 @@ class Worker:
                     charset=rules.charset,
                     preprocess=rules.preprocess,
                     weights=shown.state_dict(),
+                    language=ray.get(self.config.language),
                     provenance=self.config.provenance | {"images_seen": self.progress.images},
                 )
                 pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}

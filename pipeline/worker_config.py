@@ -35,6 +35,8 @@ class WorkerConfig:
     """Images between two checkpoints."""
     start: Any
     """Ray's reference to the weights before the first step; None where they are the seed's."""
+    language: Any
+    """Ray's reference to the language model that the run's bundles read with, which may be None."""
     max_refused: int
     """Steps in a row without a finite gradient, before the run gives up."""
     gpu: bool

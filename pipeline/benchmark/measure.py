@@ -10,7 +10,7 @@ from statistics import median
 
 import torch
 
-from crnn.precision import Precision, use_bf16
+from crnn.precision import Precision, allow_tf32, use_bf16
 
 Clock = Callable[[], float]
 """Seconds that only go up."""
@@ -167,6 +167,8 @@ def computations(setting: Setting) -> Iterator[tuple[Precision, int, float, str]
     """Every way in which this device computes a network: precision, threads, the operations a second of a
     matrix product computed so, and what to call it."""
     device = torch.device(setting.device)
+    if device.type == "cuda":
+        allow_tf32()  # as training does: its ceiling computes so, too
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if use_bf16("auto", device) else ("fp32",)
     for precision in precisions:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -75,6 +75,18 @@ def test_without_weight_and_bonus_it_is_plain_beam_search() -> None:
         assert found.confidence == pytest.approx(plain.confidence)
 
 
+def test_frames_that_only_wait_change_nothing() -> None:
+    wait = torch.full((3, ABC.num_classes), -14.0)
+    wait[:, 0] = 0.0
+    wait = wait.log_softmax(-1)
+    fusion = Fusion(model=MODEL)
+    for item in posteriors(5, count=8, frames=5):
+        bare = torch.cat([wait[:1], item[:3], wait[:1], item[3:], wait[:1]])
+        long = torch.cat([wait, item[:3], wait, item[3:], wait])
+        few, many = fusion.search(bare, ABC), fusion.search(long, ABC)
+        assert (few.text, few.confidence) == (many.text, pytest.approx(many.confidence))
+
+
 @pytest.mark.parametrize("change", [{"weight": -0.1}, {"beam_width": 0}, {"sure": 1.1}, {"sure": -0.1}])
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ModelConfigError, match="weight is 0 or more"):

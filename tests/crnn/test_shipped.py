@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from crnn.checkpoint import Bundle
+from crnn.checkpoint import WEIGHTS, Bundle
 from crnn.model import PAPER, count_parameters, forward_flops
 from crnn.recognizer import Recognizer
 from crnn.shipped import bundle_folder, halved, shipped_models
 from tests.datasets import printed
 
-NAMES = ["latin94-small"]
-LIMITS = {"latin94-small": (1_600_000, forward_flops(PAPER, 95, 100) / 3)}
-"""Most parameters, and most operations for a word of 100 pixels."""
+NAMES = ["latin94", "latin94-small"]
+LIMITS = {
+    "latin94": (8_800_000, 1.5e9, 18e6),
+    "latin94-small": (1_600_000, forward_flops(PAPER, 95, 100) / 3, 4e6),
+}
+"""Most parameters, most operations for a word of 100 pixels, and most bytes of weights."""
 
 
 def test_these_are_shipped() -> None:
@@ -29,12 +32,14 @@ def test_a_shipped_model_reads_and_is_no_larger_than_promised(name: str) -> None
     recognizer = Recognizer.load(name)
     words = ["Coffee", "SALE", "2019", "open"]
     assert [h.text for h in recognizer([printed(word) for word in words])] == words
-    parameters, flops = LIMITS[name]
+    parameters, flops, size = LIMITS[name]
+    assert (shipped_models()[name] / WEIGHTS).stat().st_size <= size
     bundle = recognizer.bundle
     assert count_parameters(bundle.model()) <= parameters
     assert forward_flops(bundle.network, bundle.charset.num_classes, 100) <= flops
     assert all(tensor.dtype == torch.float16 for tensor in bundle.weights.values() if tensor.ndim > 1)
     assert bundle.calibration
+    assert bundle.language
 
 
 @pytest.mark.parametrize("name", NAMES)

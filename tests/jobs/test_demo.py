@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import ray
 
+from crnn.checkpoint import Bundle
 from crnn.recognizer import Recognizer
+from crnn.shipped import bundle_folder
 from jobs.demo import STRANGE, main
 from jobs.runtime import ExitCode
 from pipeline.manifest import Manifest
@@ -15,6 +17,7 @@ from pipeline.runs import finished
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 FLAGS = ["--output", "out/demo", "--rows", "400", "--images", "400", "--held-out", "40"]
+FLAGS += ["--photographs", "out/demo/data/validation"]  # stand in for real ones
 
 
 def test_the_loop_ends_with_every_file_read_and_a_second_start_makes_nothing_anew(
@@ -35,6 +38,13 @@ def test_the_loop_ends_with_every_file_read_and_a_second_start_makes_nothing_ane
     assert len(read) >= 40
     assert list(read.values()) == [(h.text, pytest.approx(h.log_prob, abs=1e-3)) for h in hypotheses]
     assert len({round(h.log_prob, 3) for h in hypotheses}) > 30
+    # It begins with what comes with the package, and keeps the language model that this reads with.
+    start, tuned = Bundle.load(bundle_folder("latin94-small")), Bundle.load(f"{run.checkpoint_uri}/bundle")
+    assert tuned.provenance["started_from"]["fingerprint"] == start.fingerprint
+    assert tuned.language is not None
+    assert start.language is not None
+    assert tuned.language.model.log_prob("hotel") == start.language.model.log_prob("hotel")
+    assert re.search(r"photographs +none +40 ", told)
     assert re.search(r"rows +400 to learn from, 0 rejected", told)
     assert re.search(r"models:/crnn@champion is (version )?1 now", told)
     manifests = [Manifest.read(f"out/demo/data/{split}") for split in ("train", "validation")]

@@ -54,7 +54,7 @@ def run(untrained_bundle: Path, data: str, tmp_path: Path) -> Path:
 
 def flags(run: Path, data: str, assets: str, output: Path) -> list[str]:
     told = ["--run", str(run), "--train-data", data, "--assets", assets, "--data", f"words={data}"]
-    return [*told, "--output", str(output)]
+    return [*told, "--strings", "2000", "--output", str(output)]
 
 
 def test_a_finished_run_is_shipped_with_its_card(
@@ -69,8 +69,11 @@ def test_a_finished_run_is_shipped_with_its_card(
         t.numel() * t.element_size() for t in source.weights.values()
     )
     picture = printed("word")
-    (read,), (before,) = Recognizer.load(shipped)([picture]), Recognizer.load(untrained_bundle)([picture])
+    alone = Recognizer.load(shipped, language=False)
+    (read,), (before,) = alone([picture]), Recognizer.load(untrained_bundle)([picture])
     assert read.text == before.text
+    assert bundle.language
+    assert bundle.language.model.log_prob("yang") > bundle.language.model.log_prob("gnay")
     assert bundle.calibration
     assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
     card = (shipped / "README.md").read_text()
@@ -80,6 +83,8 @@ def test_a_finished_run_is_shipped_with_its_card(
     for told in (*facts, origin):
         assert told in card
     assert re.search(r"\| words \| 210 \| [\d.]+ \([\d.]+ to [\d.]+\) \|", card)
+    assert re.search(r"\| words, network alone \| 210 \| [\d.]+ \(", card)
+    assert "6-gram of characters" in card
     assert (shipped / "errors-words.png").read_bytes().startswith(b"\x89PNG")
     for text in (card, (shipped / "bundle.json").read_text()):
         assert str(tmp_path) not in text
