@@ -63,11 +63,10 @@ def latin94_small() -> TrainConfig:
 
 
 def latin94() -> TrainConfig:
-    """The recogniser as it ships: printable ASCII on words as photographed, which the CPUs draw while a GPU
-    learns each twice."""
+    """The recogniser as it ships: words as photographed, which the CPUs draw while a GPU learns."""
     return TrainConfig(
         name="latin94",
-        data=("synth://scene?assets=out/assets&seed=11&echo=2",),
+        data=("synth://scene?assets=out/assets&seed=11",),
         validation=("held_out=out/data/scene-validation",),
         network="residual",
         optimizer=OptimizerConfig(warmup=0.02, ema_decay=0.9995),

@@ -8,6 +8,7 @@ import numpy as np
 
 from crnn.charset import ALNUM36
 from crnn.decode import best_path, prefix_beam_search
+from crnn.fusion import Fusion
 from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from pipeline.benchmark.measure import Row, Setting, memory_bytes_per_second, rate, row, torch_threads
@@ -109,6 +110,14 @@ def decoding(setting: Setting) -> Iterator[Row]:
             yield measure(full, partial(over_packs, decode, _PACK_STEP), best.value)
         yield measure(f"{LARGE:,}-word lexicon as in the paper, no entry near", with_nothing_near, best.value)
         n_gram = CharacterModel(words, ALNUM36)
+        fusion = Fusion(model=n_gram)
+
+        def decide(i: int) -> object:
+            return fusion.decide(best_path(packs[i].log_probs_NTV, ALNUM36), packs[i].log_probs_NTV, ALNUM36)
+
+        asked = sum(fusion.is_unsure(path) for p in packs for path in best_path(p.log_probs_NTV, ALNUM36))
+        name = f"language model where unsure, {100 * asked / _WORDS:.0f} % of the words"
+        yield measure(name, partial(over_packs, decide, _PACK_STEP), best.value)
         searches: dict[str, Callable[..., object]] = {
             "beam 4": partial(prefix_beam_search, beam_width=4),
             "beam 16": partial(prefix_beam_search, beam_width=16),

@@ -132,6 +132,19 @@ def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out()
     assert sure.text == before[0].text
 
 
+def test_bf16_reads_again_in_fp32_what_it_is_not_sure_of() -> None:
+    exact, fast = (Recognizer.load("latin94-small", precision=p) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
+    word = exact.prepare(printed("Station")).pixels[:32]
+    images = stack([word, np.asarray(np.random.default_rng(0).integers(0, 256, word.shape), np.uint8)])
+    (sure, unsure), (rounded, again) = exact.log_probs(images), fast.log_probs(images)
+    likelihoods = [float(item.amax(dim=-1).sum().exp()) for item in (rounded, unsure)]
+    assert likelihoods[0] > 0.5
+    assert likelihoods[1] < 0.1
+    assert torch.allclose(again, unsure, atol=1e-4)
+    assert not torch.allclose(rounded, sure, atol=1e-4)
+    assert torch.allclose(rounded, sure, atol=1.0, rtol=0.2)
+
+
 def test_every_character_has_a_box_in_the_original_whichever_way_it_was_read() -> None:
     recognizer = RECOGNIZERS["small"]
     line = recognizer.prepare(noise(185, 50, seed=4))  # without padding, where this net reads letters too
