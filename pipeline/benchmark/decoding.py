@@ -115,9 +115,7 @@ def decoding(setting: Setting) -> Iterator[Row]:
         def decide(i: int) -> object:
             return fusion.decide(best_path(packs[i].log_probs_NTV, ALNUM36), packs[i].log_probs_NTV, ALNUM36)
 
-        asked = sum(fusion.is_unsure(path) for p in packs for path in best_path(p.log_probs_NTV, ALNUM36))
-        name = f"language model where unsure, {100 * asked / _WORDS:.0f} % of the words"
-        yield measure(name, partial(over_packs, decide, _PACK_STEP), best.value)
+        yield measure("language model where unsure", partial(over_packs, decide, _PACK_STEP), best.value)
         searches: dict[str, Callable[..., object]] = {
             "beam 4": partial(prefix_beam_search, beam_width=4),
             "beam 16": partial(prefix_beam_search, beam_width=16),

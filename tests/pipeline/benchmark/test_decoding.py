@@ -45,6 +45,7 @@ def test_every_way_of_decoding_is_measured_against_the_best_path(monkeypatch: py
         "3,000-word lexicon as in the paper",
         "3,000-word lexicon exact",
         "3,000-word lexicon as in the paper, no entry near",
+        "language model where unsure",
         "beam 4",
         "beam 16",
         "beam 16 with n-gram",
