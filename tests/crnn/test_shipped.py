@@ -11,10 +11,12 @@ import torch
 
 from crnn.checkpoint import WEIGHTS, Bundle
 from crnn.model import PAPER, count_parameters, forward_flops
+from crnn.precision import use_bf16
 from crnn.recognizer import Recognizer
 from crnn.shipped import bundle_folder, halved, shipped_models
 from tests.datasets import printed
 
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 NAMES = ["latin94", "latin94-small"]
 LIMITS = {
     "latin94": (8_800_000, 1.5e9, 18e6),
@@ -64,6 +66,18 @@ def test_a_shipped_model_is_found_from_any_folder(tmp_path: Path) -> None:
         check=True,
     )
     assert found.stdout.strip() == Bundle.load(shipped_models()[NAMES[0]]).fingerprint
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the photographs in ../shared/data")
+@pytest.mark.skipif(not use_bf16("auto", torch.device("cpu")), reason="this CPU emulates bf16")
+@pytest.mark.parametrize("name", NAMES)
+def test_bf16_reads_photographs_as_fp32_does(name: str) -> None:
+    folders = (SHARED / "data/ic15_train/images", SHARED / "data/iiit5k_train/images")
+    images = [image for folder in folders for image in sorted(folder.iterdir())[::6]]
+    assert len(images) > 1_000
+    exact, fast = (Recognizer.load(name, precision=p)(images) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
+    different = [(a.text, b.text) for a, b in zip(exact, fast, strict=True) if a.text != b.text]
+    assert len(different) <= 0.005 * len(images), different
 
 
 def test_a_folder_of_the_same_name_is_still_to_be_had() -> None:
