@@ -15,6 +15,8 @@ from typing import TextIO, TypeVar
 
 import tyro
 
+from pipeline.credentials import refuse_passwords
+
 Config = TypeVar("Config")
 
 
@@ -28,8 +30,9 @@ def parse_recipe(recipes: Mapping[str, Callable[[], Config]], argv: Sequence[str
 
     Raises:
         SystemExit: 2 with a suggestion where a recipe, flag or value isn't one; 0 after --help.
+        ConfigError: A flag holds a password.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = _arguments(argv)
     listed = "\n".join(f"  {name:<12} {_first_line(recipe)}" for name, recipe in recipes.items())
     usage = (
         f"usage: python {job} RECIPE [--flag value ...]\n\nrecipes:\n{listed}\n\n"
@@ -58,7 +61,13 @@ def parse_recipe(recipes: Mapping[str, Callable[[], Config]], argv: Sequence[str
 
 def parse_flags(config: type[Config], argv: Sequence[str] | None, job: str) -> Config:
     """The config of a job without recipes. Arguments and errors as in `parse_recipe`."""
-    return tyro.cli(config, args=None if argv is None else list(argv), prog=f"python {job}")
+    return tyro.cli(config, args=_arguments(argv), prog=f"python {job}")
+
+
+def _arguments(argv: Sequence[str] | None) -> list[str]:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    refuse_passwords(arguments, "The command line")
+    return arguments
 
 
 def _first_line(function: Callable[[], object]) -> str:

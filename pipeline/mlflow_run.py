@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from pipeline.credentials import refuse_passwords
 from pipeline.errors import ConfigError, TrackingError
 
 RUN_TAG = "crnn.run"
@@ -63,6 +64,8 @@ class RunDetails:
     """See `flatten`."""
     tags: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[DataInput] = ()
+    start_ms: int | None = None
+    """When the work began, in milliseconds since 1970; now where not given."""
 
 
 def resolve_tracking_uri(uri: str | None, directory: Path | None = None) -> str:
@@ -73,9 +76,10 @@ def resolve_tracking_uri(uri: str | None, directory: Path | None = None) -> str:
         directory: What relative paths start from; None is the current directory.
 
     Raises:
-        ConfigError: MLflow can't track there.
+        ConfigError: MLflow can't track there, or the URI holds a password.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}out/mlflow.db"
+    refuse_passwords([uri], "The tracking URI")
     if uri.startswith(SQLITE):
         path = Path(uri.removeprefix(SQLITE))
         if not path.is_absolute():  # else the current directory isn't asked for: it may be gone
@@ -149,7 +153,10 @@ def open_run(
     run = find_run(client, experiment, run_name)
     if run is None:
         run = client.create_run(
-            experiment_id(client, tracking_uri, experiment), run_name=run_name, tags={RUN_TAG: run_name}
+            experiment_id(client, tracking_uri, experiment),
+            start_time=details.start_ms,
+            run_name=run_name,
+            tags={RUN_TAG: run_name},
         )
     elif run.info.status != "RUNNING":
         client.update_run(run.info.run_id, status="RUNNING")

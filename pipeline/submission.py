@@ -9,7 +9,6 @@ and only after one that failed comes the next.
 import asyncio
 import itertools
 import logging
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.credentials import INSTEAD, refuse_passwords
 from pipeline.errors import ClusterError, ConfigError
 
 POLL_S = 1.0
 SECRET_WORDS = ("SECRET", "TOKEN", "PASSWORD")
-CREDENTIALS_IN_URI = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +56,13 @@ def check_entry(entry: Sequence[str], environment: Mapping[str, str]) -> None:
         for name, value in environment.items()
         if len(value) >= 8 and any(word in name for word in SECRET_WORDS)
     }
+    refuse_passwords(entry, "The command")
     for argument in entry:
         found = next((name for value, name in secrets.items() if value in argument), None)
-        if found or CREDENTIALS_IN_URI.search(argument):
-            what = f"the value of {found}" if found else "a user's password in a URI"
+        if found:
             raise ConfigError(
-                f"The command holds {what}, and everybody who sees the dashboard would read it. "
-                "Give it to the cluster's pods or machines through their environment instead."
+                f"The command holds the value of {found}, and everybody who sees the dashboard would "
+                f"read it. {INSTEAD}"
             )
 
 

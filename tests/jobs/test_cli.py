@@ -112,6 +112,19 @@ def test_a_job_without_recipes_takes_flags_alone(capsys: pytest.CaptureFixture[s
     assert "--name STR" in capsys.readouterr().err
 
 
+def test_a_password_on_the_command_line_is_refused_and_not_repeated() -> None:
+    password = ["--name", "http://me:hunter2@mlflow:5000"]
+    for parse_it in (
+        lambda: parse("demo", *password),
+        lambda: parse_flags(Settings, password, "jobs/ingest.py"),
+    ):
+        with pytest.raises(ConfigError, match="MLFLOW_TRACKING_PASSWORD") as refused:
+            parse_it()
+        assert "hunter2" not in str(refused.value)
+    for harmless in ("http://mlflow:5000/a@b", "s3://b/me:x@y", "models:/crnn@champion", "http://me@mlflow"):
+        assert parse("demo", "--name", harmless).name == harmless
+
+
 def test_numbers_line_up_on_the_right_and_words_on_the_left() -> None:
     text = table(["reason", "rows"], [["broken", 12_345], ["empty", None], ["odd", 7]])
     assert text.splitlines() == [

@@ -143,6 +143,16 @@ def test_places_where_mlflow_cannot_track_are_refused(uri: str) -> None:
         resolve_tracking_uri(uri)
 
 
+@pytest.mark.parametrize("uri", ["http://me:hunter2@mlflow:5000", "postgresql://me:hunter2@db/mlflow"])
+def test_a_password_in_the_tracking_uri_is_refused_and_not_repeated(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # which is where it would come from
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_PASSWORD") as refused:
+        resolve_tracking_uri(None)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_nested_configs_become_dotted_parameters() -> None:
     assert flatten({"name": "x", "optimizer": {"kind": "adamw", "rate": 0.1}, "none": None}) == {
         "name": "x",

@@ -104,7 +104,13 @@ def test_a_missing_alias_version_or_model_is_named_with_what_there_is(
         resolve_model("models:/nobody@champion")
 
 
-@pytest.mark.parametrize("model", ["models:/crnn", "models:/crnn@", "models:/crnn/champion", "models:crnn/1"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("models:/crnn", "models:/crnn@", "models:/crnn/champion", "models:crnn/1"),
+        *("models:/../crnn/1", "models:/crnn/../1", "models:/crnn@../champion", "models:/crnn/1/../.."),
+    ],
+)
 def test_a_model_uri_of_another_form_is_refused(model: str) -> None:
     with pytest.raises(ModelNotFoundError, match="models:/name@alias or models:/name/version"):
         resolve_model(model)
