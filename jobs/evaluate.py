@@ -196,7 +196,8 @@ def _calibrate(report: EvaluationReport, folder: str, name: str | None, tracking
         f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
     )
     if name:
-        version = register_bundle(folder, name, tracking_uri=tracking_uri)
+        told = f"{report.model.uri} with confidences calibrated on {done.words:,} words."
+        version = register_bundle(folder, name, tracking_uri=tracking_uri, description=told)
         print(f"Registered as models:/{name}/{version}")
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from jobs.cli import Progress, parse_recipe
 from jobs.recipes import RECIPES
 from jobs.runtime import connect_ray, require_room, run_job
-from jobs.train_report import CANDIDATE, foretell, tell
+from jobs.train_report import CANDIDATE, described, foretell, tell
 from pipeline import provenance
 from pipeline.board import Facts
 from pipeline.fit import FitResult, fit
@@ -116,6 +116,7 @@ def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
             run_id=tracker.run_id(deadline_s=30.0),
             experiment=config.experiment,
             metrics=done.metrics,
+            description=described(config, done.metrics),
         )
     set_alias(config.register_as, CANDIDATE, version, tracking_uri=config.tracking)
     return version

@@ -1,7 +1,7 @@
 """What a training run says to a person: when it is over, and what it would do."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobs.cli import cell, duration, table
 from pipeline.audit import Audit
@@ -51,6 +51,17 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
         table(("held-out words", "words", "rejected", "word accuracy", "CER"), rows),
     )
     return "\n\n".join((*tables, _listed(facts)))
+
+
+def described(config: TrainConfig, metrics: Mapping[str, float]) -> str:
+    """A version of the registered model, in a line for its page; lists show the beginning."""
+    told = []
+    for name in config.held_out:
+        accuracy, cer, words = (
+            metrics[f"validation/{name}/{key}"] for key in ("word_accuracy", "cer", "words")
+        )
+        told.append(f"{name}: {accuracy:.1%} of {cell(int(words))} words, CER {cer:.2%}.")
+    return " ".join([*told, f"Run {config.name}, after {cell(int(metrics['images_seen']))} images."])
 
 
 def foretell(rehearsal: Rehearsal) -> str:

@@ -67,6 +67,7 @@ def register_bundle(
     experiment: str = "crnn",
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
+    description: str | None = None,
 ) -> str:
     """Makes a bundle a version of a registered model; the same bundle of the same run stays one version.
 
@@ -78,6 +79,7 @@ def register_bundle(
         experiment: MLflow experiment to list the model in.
         metrics: What is known of it, such as its word accuracy on held-out data.
         tags: Anything else worth knowing.
+        description: The same for people, in a line.
 
     Returns:
         The version.
@@ -111,6 +113,7 @@ def register_bundle(
             model.model_uri if served else model.artifact_location,
             run_id=run_id,
             tags=told,
+            description=description,
             model_id=model.model_id if served or run_id else None,
         )
         return str(version.version)

@@ -92,6 +92,7 @@ class Tracker:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         inputs: Sequence[DataInput] = (),
+        start_ms: int | None = None,
     ) -> None:
         """Makes the run, or takes it up again. Called by one process only: the driver.
 
@@ -99,8 +100,11 @@ class Tracker:
             params: See `flatten`. What an earlier start logged stays; what differs now becomes a tag.
             tags: Such as `provenance.tags()`.
             inputs: The data sets that are read.
+            start_ms: See `RunDetails`.
         """
-        self._details = RunDetails(params=dict(params or {}), tags=dict(tags or {}), inputs=tuple(inputs))
+        self._details = RunDetails(
+            params=dict(params or {}), tags=dict(tags or {}), inputs=tuple(inputs), start_ms=start_ms
+        )
         self._do(lambda _run: None)
 
     def log_points(self, points: Iterable[MetricPoint]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.distributed as dist
@@ -97,6 +98,17 @@ class HeldOut:
             loss=loss / max(total.words, 1),
             sheet=word_sheet(words),
         )
+
+    def truths(self) -> bytes:
+        """The words that `evaluate` shows with their truths alone, as a PNG: what there is to read."""
+        charset = self._packer.rules.charset
+        cells = (
+            Word(image=image[0], truth=charset.normalize(text))
+            for pack in self._packs
+            if pack.batch.count
+            for image, text in zip(pack.batch.images_NCHW.numpy(), pack.texts, strict=True)
+        )
+        return word_sheet(list(islice(cells, _SHOWN)))
 
 
 def metrics(findings: Mapping[str, Finding]) -> dict[str, float]:

@@ -188,6 +188,7 @@ class Worker:
         found = {name: words.evaluate(shown, self.control) for name, words in self.held_out.items() if look}
         if look:
             self.accuracy = next(iter(found.values())).word_accuracy
+        first = look and not any(p.key.startswith("validation/") for p in self.progress.history)
         self._note(metrics(found))
         self._count_looks()
         hardest = self._hardest.take(self.control) if look else []
@@ -204,6 +205,10 @@ class Worker:
                     provenance=self.config.provenance | {"images_seen": self.progress.images},
                 )
                 pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}
+                if first:  # MLflow's slider begins at step 0, and shows nothing before it is moved otherwise
+                    pictures |= {
+                        f"{name}/{0:09d}.png": words.truths() for name, words in self.held_out.items()
+                    }
                 hard = show(hardest, shown, rules.charset, self.learner.steps) if hardest else None
                 state = self.learner.state()
                 resume.write_shared(directory, state, self.progress, bundle, pictures, hardest=hard)

@@ -83,7 +83,11 @@ def track(
             f"with --run {run} sends them when MLflow answers.",
         )
     )
-    tracker.open_run(params=dict(params), tags=provenance.collect().tags(), inputs=[])
+    tracker.open_run(
+        params=dict(params),
+        tags=provenance.collect().tags(),
+        start_ms=now_ms - round(1000 * morning.figures.seconds),
+    )
     step = morning.figures.facts.publication
     tracker.log_points(MetricPoint(key, value, step, now_ms) for key, value in morning.metrics().items())
     tracker.log_text("report.html", page(morning))

@@ -62,9 +62,15 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"train", "words"}
     wanted = {"train/loss", "train/learning_rate", "train/images_per_s", "train/data_wait_share"}
     assert wanted | {"validation/words/word_accuracy", "validation/words/cer"} <= set(run.data.metrics)
-    pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images")]
-    assert any("validation~words" in path or "validation/words" in path for path in pictures)
+    pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith("png")]
+    looks = [int(re.findall(r"validation~words\+step\+(\d+)\+", p)[0]) for p in pictures if "words" in p]
+    assert sorted(looks)[0] == 0  # where MLflow's slider begins
+    assert len(looks) == len(set(looks)) == 3
     model = resolve_model("models:/crnn@candidate", store)
+    (version,) = client.search_model_versions("name='crnn'")
+    assert re.fullmatch(
+        r"words: [\d.]+% of 2 words, CER [\d.]+%\. Run few, after \d\d images\.", version.description
+    )
     assert Recognizer.load(model.directory).bundle.provenance["images_seen"] == 79
     # The same command again finds all of it and makes no second version.
     assert main(flags) == ExitCode.OK

@@ -1,11 +1,13 @@
 """Held-out words are read as anybody reads them, whoever holds which share of them."""
 
+import io
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from PIL import Image
 
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
@@ -16,6 +18,7 @@ from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.labels import LabelRules
 from pipeline.packing import Packer, Source
+from pipeline.pictures import GAP
 from pipeline.validation import Finding, HeldOut, metrics
 from tests.datasets import word_rows, write_data_set
 
@@ -39,7 +42,8 @@ def talkative(seed: int = 3) -> torch.nn.Module:
 
 def test_the_numbers_are_those_of_the_recogniser_and_of_a_plain_loss(tmp_path: Path) -> None:
     network = talkative()
-    found = HeldOut.load(packer(str(tmp_path)), 0, 1).evaluate(network, None)  # type: ignore[arg-type]
+    held_out = HeldOut.load(packer(str(tmp_path)), 0, 1)
+    found = held_out.evaluate(network, None)  # type: ignore[arg-type]
     bundle = Bundle(network=SMALL, charset=ALNUM36, preprocess=RULES.preprocess, weights=network.state_dict())
     recognizer = Recognizer(bundle)
     images = [row["image"] for row in word_rows(WORDS)]
@@ -53,7 +57,17 @@ def test_the_numbers_are_those_of_the_recogniser_and_of_a_plain_loss(tmp_path: P
         target = torch.tensor(ALNUM36.encode(word))
         losses.append(float(ctc_loss(log_probs, target, torch.tensor([len(target)]))))
     assert found.loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
-    assert found.sheet.startswith(b"\x89PNG")
+    # The same words and truths in the same places, without what was read below them.
+    full, plain = (Image.open(io.BytesIO(png)) for png in (found.sheet, held_out.truths()))
+    rows = -(-len(WORDS) // 6)
+    pitches = [(sheet.height - GAP) // rows for sheet in (full, plain)]
+    assert pitches[0] > pitches[1]
+    for row in range(rows):
+        strips = [
+            sheet.crop((0, GAP + row * pitch, sheet.width, row * pitch + pitches[1]))
+            for sheet, pitch in zip((full, plain), pitches, strict=True)
+        ]
+        assert strips[0].tobytes() == strips[1].tobytes()
 
 
 def one_rank(rank: int, folder: str) -> None:

@@ -236,6 +236,7 @@ def test_a_night_is_one_run_in_mlflow_however_often_it_is_told(
     assert run.data.metrics["rows/ok"] == 40
     assert run.data.metrics["drift/length"] == morning.drift["length"]
     assert "images_per_second" not in run.data.metrics
+    assert run.info.start_time == 5 - round(1000 * morning.figures.seconds)
     assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["report.html"]
 
 
