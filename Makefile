@@ -10,7 +10,7 @@ KEY := $(shell (cat pyproject.toml $(CONSTRAINTS); echo "$(PYTHON) $(CURDIR)") |
 STAMP := .venv/ready-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults cluster-test lint demo probe peers ui
+.PHONY: help setup test faults cluster-test browser-test lint demo probe peers ui
 .SILENT:
 
 help:
@@ -19,6 +19,7 @@ help:
 	echo "make test   everything that must hold: style, types, layers, tests"
 	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
 	echo "make cluster-test  clusters of several nodes: one that dies, who may come in; as root, minutes"
+	echo "make browser-test  MLflow's pages after a small run, in headless Chromium; two minutes"
 	echo "make lint   style, types and layers only"
 	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"
 	echo "make peers  other people's generators and readers in environments of their own, to measure beside ours"
@@ -48,6 +49,9 @@ faults: $(STAMP)
 cluster-test: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster tests/jobs/test_train_nodes.py
 
+browser-test: $(STAMP)
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "browser or not browser" tests/browser
+
 SVT := ../shared/formats/svt_train.xml
 PHOTOGRAPHS := $(if $(wildcard $(SVT)),out/demo/data/photographs)
 
@@ -64,6 +68,6 @@ peers:
 
 ui: $(STAMP)
 	test -f out/mlflow.db || { echo "There are no runs yet: make demo makes the first."; exit 1; }
-	echo "http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning (Ctrl-C ends it)"
+	echo "http://127.0.0.1:$(PORT): choose Model training at the top left, once (Ctrl-C ends it)"
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --backend-store-uri sqlite:///out/mlflow.db \
 		--default-artifact-root out/mlartifacts --host 127.0.0.1 --port $(PORT) --workers 1
