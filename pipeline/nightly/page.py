@@ -133,6 +133,7 @@ def _cards(morning: Morning) -> str:
     inner = "".join(
         f'<div class="card"><span class="soft">{name}</span><b class="{kind}">{value}</b></div>'
         for name, value, kind in cards
+        if value != "–"
     )
     return f'<div class="cards">{inner}</div>'
 
