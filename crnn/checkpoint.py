@@ -164,7 +164,7 @@ class Bundle:
     def _description(self) -> dict[str, Any]:
         described: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            "network": _described(self.network),
+            "network": self.network.to_dict(),
             "charset": self.charset.to_dict(),
             "preprocess": asdict(self.preprocess),
             "calibration": dict(self.calibration),
@@ -182,6 +182,8 @@ def _language_bytes(language: Fusion) -> bytes:
 def _language(directory: Path, values: Mapping[str, Any] | None, charset: Charset) -> Fusion | None:
     if values is None:
         return None
+    if not isinstance(values, dict) or "sha256" not in values:
+        raise BundleError(f"{directory / DESCRIPTION} is damaged (language); fetch the bundle again.")
     config = {name: value for name, value in values.items() if name != "sha256"}
     try:
         data = (directory / LANGUAGE).read_bytes()
@@ -202,14 +204,6 @@ def _fingerprint(description: Mapping[str, Any], weights: bytes) -> str:
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     digest.update(hashlib.sha256(weights).digest())
     return digest.hexdigest()[:16]
-
-
-def _described(network: CRNNConfig) -> dict[str, Any]:
-    values = asdict(network)
-    for conv in values["convolutions"]:
-        if not conv["shortcut"]:  # a network without one has the fingerprint that it always had
-            del conv["shortcut"]
-    return values
 
 
 def _network(values: Mapping[str, Any]) -> CRNNConfig:

@@ -25,7 +25,8 @@ class Hypothesis:
 
     text: str
     log_prob: float
-    """Natural log of its probability: of one alignment from best path, of all of them from the others."""
+    """Natural log of its probability: of one alignment from best path, of all of them from the others; of its
+    share among the texts of the beam where a language model read."""
     confidence: float
     """Probability of the text being right, in [0, 1]; calibrated where the bundle says how."""
     spans: tuple[Span, ...] = ()

@@ -6,8 +6,8 @@ that most words cost nothing, and codes that no language knows are read as they 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from math import log
+from dataclasses import asdict, dataclass, field, replace
+from math import inf, isfinite, log
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from crnn.decode import Hypothesis, prefix_beam_search
 from crnn.errors import ModelConfigError
 from crnn.language_model import CharacterModel
 
+MAX_BEAM = 1 << 14
 _TINY = 1e-300
 _IDLE = -1e-2
 """Natural logarithm of a blank's probability in frames of which one in a row is as good as all."""
@@ -40,8 +41,12 @@ class FusionConfig:
     """Probability of the best path from which its text stands."""
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.beam_width < 1 or not 0 <= self.sure <= 1:
-            raise ModelConfigError(f"weight is 0 or more, beam_width 1 or more, sure from 0 to 1: {self}.")
+        sound = isinstance(self.beam_width, int) and 1 <= self.beam_width <= MAX_BEAM and 0 <= self.sure <= 1
+        if not (sound and isfinite(self.length_bonus) and 0 <= self.weight < inf):
+            raise ModelConfigError(
+                f"weight is 0 or more, length_bonus a number, beam_width 1 to {MAX_BEAM}, sure from 0 to 1: "
+                f"{self}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """For the bundle."""
@@ -102,6 +107,14 @@ class Fusion:
             for i, item in zip(unsure, log_probs_NTV[unsure].cpu(), strict=True):
                 decided[i] = self.search(item, charset)
         return decided
+
+
+def headed(several: Hypothesis, first: Hypothesis) -> Hypothesis:
+    """The texts of a search, but the one that is read when only one is asked for ahead of the others."""
+    texts = [replace(several, alternatives=()), *several.alternatives]
+    known = next((text for text in texts if text.text == first.text), first)
+    others = [text for text in texts if text.text != first.text]
+    return replace(known, alternatives=tuple(others[: len(texts) - 1]))
 
 
 def _by_share(found: Hypothesis, others: tuple[Hypothesis, ...] = ()) -> Hypothesis:

@@ -16,6 +16,9 @@ from crnn.charset import BLANK, Charset
 
 Floats = npt.NDArray[np.float64]
 Arrays = Mapping[str, npt.NDArray[Any]]
+MAX_ORDER = 64
+_MOST = 80.0
+"""Natural logarithm of a count, at most."""
 _REMEMBERED = 1 << 14
 """Contexts whose scores are kept: those of a few hundred words come again and again."""
 
@@ -53,8 +56,8 @@ class CharacterModel:
         order: int = 5,
         counts: Mapping[str, float] | None = None,
     ) -> None:
-        if order < 1:
-            raise ValueError(f"An n-gram looks at 1 character at least; order is {order}.")
+        if not 1 <= order <= MAX_ORDER:
+            raise ValueError(f"An n-gram looks at 1 to {MAX_ORDER} characters; order is {order}.")
         weights = counts or {}
         if not all(isfinite(count) and count >= 0 for count in weights.values()):
             raise ValueError("Counts of words are finite and not negative; some of these aren't.")
@@ -138,15 +141,21 @@ class CharacterModel:
         if set(arrays) != set(names):
             raise ValueError(f"An n-gram is {', '.join(names)}; {', '.join(sorted(arrays)) or 'none'} found.")
         lengths, contexts, kinds, codes, log_counts = (arrays[name] for name in names)
-        ends = np.cumsum(kinds, dtype=np.int64)
-        whole = contexts.ndim == 2 and len(lengths) == len(contexts) == len(kinds)
+        shapes = [arrays[name].ndim for name in names] == [1, 2, 1, 1, 1]
+        whole = shapes and all(column.dtype.kind == "u" for column in (lengths, contexts, kinds, codes))
+        whole = whole and len(lengths) == len(contexts) == len(kinds) and log_counts.dtype.kind == "f"
+        ends = np.cumsum(kinds, dtype=np.int64) if whole else np.zeros(0, np.int64)
         whole = whole and len(codes) == len(log_counts) == (ends[-1] if len(ends) else 0)
-        if not whole or lengths.max(initial=0) > contexts.shape[1] or not np.isfinite(log_counts).all():
+        if not whole or lengths.max(initial=0) > contexts.shape[1] or kinds.min(initial=1) < 1:
             raise ValueError("The arrays of an n-gram don't fit each other.")
         if max(contexts.max(initial=0), codes.max(initial=0)) >= charset.num_classes:
             raise ValueError(f"The n-gram has more classes than the charset's {charset.num_classes}.")
+        if not (np.abs(log_counts) < _MOST).all():
+            raise ValueError("The counts of an n-gram can't be counts.")
         keys = (tuple(row[:length]) for row, length in zip(contexts.tolist(), lengths.tolist(), strict=True))
         spans = dict(zip(keys, zip((ends - kinds).tolist(), ends.tolist(), strict=True), strict=True))
+        if len(spans) != len(lengths) or any(BLANK in key for key in spans):
+            raise ValueError("The contexts of an n-gram are different ones, without blanks.")
         model = cls((), charset, order=contexts.shape[1] + 1)
         return model._with(_Table(spans, codes, np.exp(log_counts.astype(np.float64))))
 

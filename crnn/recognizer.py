@@ -27,6 +27,7 @@ from crnn.compact import compacted
 from crnn.decode import Hypothesis, best_path, prefix_beam_search
 from crnn.encoding import ImageLike, encoded
 from crnn.errors import BundleError
+from crnn.fusion import headed
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.precision import Precision, use_bf16
 from crnn.preprocess import TURNS, GreyImage, decode_image, line_views
@@ -151,7 +152,7 @@ class Recognizer:
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
     def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
-        """Of each line image that has several views the one whose best path is the surest; a text beats none.
+        """Of each line image that has several views the one whose text is the surest; a text beats none.
         A bundle without calibration can't compare them, and takes the image as it is.
 
         Returns:
@@ -215,7 +216,11 @@ class Recognizer:
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
+            paths = best_path(log_probs_NTV, charset)
+            read = self._fusion.decide(paths, log_probs_NTV, charset) if self._fusion else None
             found = [self._search(item, n_best) for item in log_probs_NTV]
+            if read is not None:
+                found = [headed(several, one) for several, one in zip(found, read, strict=True)]
         if not spans:
             return found
         return [

@@ -89,6 +89,10 @@ class EvaluateConfig:
             raise ConfigError(
                 "--register-as is for the calibrated bundle; say where it goes with --calibrate."
             )
+        if not self.language and (self.calibrate or self.promote):
+            raise ConfigError(
+                "--no-language reads as nobody will: calibrate and promote a bundle as it reads."
+            )
         if self.promote and self.compare:
             raise ConfigError("--promote compares with the champion already; leave --compare away.")
 

@@ -66,6 +66,10 @@ class ShipConfig:
     output: str = str(MODELS)
     """Local folder of the models; the package's own by default."""
 
+    def __post_init__(self) -> None:
+        if self.strings < 0:
+            raise ConfigError(f"--strings is 0 or more; {self.strings} isn't.")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job; the exit code says how it ended."""
@@ -77,6 +81,7 @@ def run(config: ShipConfig) -> int:
     training, bundle = _origin(config)
     name = config.name or training.run
     with connect_ray():
+        bundle = replace(bundle, language=None)  # a run that began with a bundle has its
         if config.strings:
             drawn = Assets.open(config.words or config.assets)
             model = learn_language(drawn, bundle.charset, strings=config.strings, seed=training.seed)

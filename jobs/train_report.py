@@ -38,7 +38,7 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
     facts = [
         ("run", f"{config.name}{' (was finished before)' if done.resumed else ''}"),
         ("rejects", join(config.run_uri, "audit", "**", "*.parquet") if rejected else "none"),
-        ("began with", f"{plan.start.uri}: {plan.start.adoption}" if plan.start else "random weights"),
+        ("began with", plan.start.told if plan.start else "random weights"),
         ("ended", _ended(config, done)),
         ("images seen", cell(done.images_seen)),
         ("images/s", cell(done.images_per_s)),
@@ -89,7 +89,7 @@ def foretell(rehearsal: Rehearsal) -> str:
     limit = f", at most {config.minutes:g} minutes of training" if config.minutes else ""
     facts = [
         ("run", f"{config.name}: {'finished before' if rehearsal.over else state}"),
-        ("begins with", f"{start.uri}: {start.adoption}" if start else "random weights"),
+        ("begins with", start.told if start else "random weights"),
         (
             "network",
             f"{config.network}: {cell(rehearsal.parameters)} parameters; "

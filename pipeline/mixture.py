@@ -91,7 +91,7 @@ def plan_mixture(
 
     Args:
         shard_rows: Usable rows of each set's shards, and each set has some; None of a stream.
-        shares: Of each set; 1 together. Each gives a window a row at least.
+        shares: Of each set; 1 together. Each is worth a row of a window at least.
         images: Rows that the run wants to see.
         window_rows: Rows of a window; of a single data set's, see `plan_windows`.
         seed: Names the order.
@@ -147,6 +147,8 @@ class _Maker:
 
     def take(self, count: int) -> Iterator[Part]:
         """The next `count` rows."""
+        if not count:
+            return
         fresh = -(-count // self._echo)
         for epoch, start in enumerate(range(0, count, fresh)):
             stop = min(fresh, count - start)

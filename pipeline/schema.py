@@ -82,7 +82,8 @@ all of it. unfit, unfit_detail: why it can't be read, where that is known alread
 been found deleted before. gone: it was there once and is no longer."""
 
 ALTERNATIVE = pa.struct([("text", pa.string()), ("log_prob", pa.float32()), ("confidence", pa.float32())])
-"""log_prob over all alignments; confidence: its share among all texts that beam search held in the end."""
+"""log_prob over all alignments, or of the share where a language model read; confidence: its share among all
+texts that beam search held in the end."""
 
 TRANSCRIPT_SCHEMA = _schema(
     "transcript",

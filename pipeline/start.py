@@ -31,6 +31,14 @@ class Start:
     language: Fusion | None
     """The language model that it reads with, and that the run's bundles will: None where it has none, or
     another charset."""
+    language_lost: bool = False
+    """It has a language model of another charset."""
+
+    @property
+    def told(self) -> str:
+        """What a run begins with, in a line."""
+        lost = "; its language model, of another charset, is left behind" if self.language_lost else ""
+        return f"{self.uri}: {self.adoption}{lost}"
 
     def as_dict(self) -> dict[str, Any]:
         """For the provenance of the bundles that come of it."""
@@ -57,6 +65,7 @@ def find_start(config: TrainConfig) -> Start | None:
         weights=network.state_dict(),
         images_seen=images_in_all(bundle.provenance),
         language=bundle.language if bundle.charset == rules.charset else None,
+        language_lost=bundle.language is not None and bundle.charset != rules.charset,
     )
 
 

@@ -32,7 +32,7 @@ class TrainConfig:
     """URI below which the run's folder is kept: checkpoints, rejects, the audit."""
     network: Literal["paper", "residual", "small", "tiny"] = "paper"
     """paper: the network of Shi et al. 2015; residual: deeper, at its cost; small: for CPUs, a seventh of the
-    parameters; tiny: for demonstrations."""
+    parameters; tiny: for tests."""
     charset: Literal["alnum36", "latin94"] = "latin94"
     """alnum36: digits and letters, case folded; latin94: printable ASCII."""
     start_from: str | None = None

@@ -54,7 +54,7 @@ class Plan:
             "data": data,
             "validation": {name: manifest.fingerprint for name, manifest in self.held_out.items()},
             "charset": rules.charset.fingerprint,
-            "network": json.dumps(asdict(rules.network)),
+            "network": json.dumps(rules.network.to_dict()),
             "preprocess": asdict(config.preprocess),
             "start": config.start_from,
             "optimizer": asdict(config.optimizer),
@@ -126,7 +126,9 @@ def draw_up(config: TrainConfig) -> Plan:
             uri = absolute(s.uri)
             data[s.label] = Manifest.read(uri)
         uris.append(s.at(uri))
-        same = labels.setdefault(data[s.label].fingerprint, s.label)
+        content = data[s.label]
+        once = replace(content, echo=1) if isinstance(content, Stream) else content
+        same = labels.setdefault(once.fingerprint, s.label)
         if same != s.label:
             raise ConfigError(
                 f"--data: {same} and {s.label} are the same data (fingerprint "

@@ -61,10 +61,15 @@ PYTHON
 
 setup() {
   join
+  rm -rf "$HOLD/site"
+  unpacking=()
   for archive in "$HOLD"/files/*.tar.xz; do
-    [ ! -e "$archive" ] || tar -C "$HOLD" -xf "$archive" &
+    tar -C "$HOLD" -xf "$archive" &
+    unpacking+=($!)
   done
-  wait
+  for each in "${unpacking[@]}"; do
+    wait "$each" || fail "An archive could not be unpacked; is the disk full?"
+  done
   "$system_python" -m venv --system-site-packages --without-pip "$HOLD/venv"
   # What was carried, this repository, and the system's Python, which may be an environment itself, whose packages
   # --system-site-packages doesn't show.
@@ -84,30 +89,46 @@ train() {
   return "$status"
 }
 
+running() { # whether a training goes on in the background
+  [ -f "$HOLD/train.pid" ] && kill -0 "$(cat "$HOLD/train.pid")" 2>/dev/null
+}
+
 start() {
-  rm -f "$HOLD/train.status"
+  : "${1:?Name a recipe of jobs/train.py.}"
+  ! running || fail "A training goes on already; follow tells how."
+  rm -f "$HOLD/train.status" "$HOLD/train.log"
   # A session of its own outlives this one.
-  OUT=$HOLD/out setsid --fork bash -c 'status=0; "$0" train "$@" || status=$?; echo "$status" >"$HOLD/train.status"' \
+  OUT=$HOLD/out setsid --fork bash -c \
+    'echo $$ >"$HOLD/train.pid"; status=0; "$0" train "$@" || status=$?; echo "$status" >"$HOLD/train.status"' \
     "$PWD/infra/gpu/machine.sh" "$@" >/dev/null 2>&1 </dev/null
+  until [ -f "$HOLD/train.pid" ]; do sleep 0.1; done
   echo "Training in the background; $HOLD/train.log tells how it goes."
 }
 
 follow() {
   timeout "${1:?Say for how many seconds.}" tail --lines=+1 --follow=name --retry --quiet "$HOLD/train.log" 2>/dev/null &
   shown=$!
-  while kill -0 "$shown" 2>/dev/null && [ ! -f "$HOLD/train.status" ]; do sleep 1; done
+  while kill -0 "$shown" 2>/dev/null && running && [ ! -f "$HOLD/train.status" ]; do sleep 1; done
   sleep 1
   kill "$shown" 2>/dev/null || true
-  [ -f "$HOLD/train.status" ] || { keep && echo "It goes on." && return 0; }
   keep
-  return "$(cat "$HOLD/train.status")"
+  [ ! -f "$HOLD/train.status" ] || return "$(cat "$HOLD/train.status")"
+  running || fail "No training goes on, and none has ended: it was never started, or killed."
+  echo "It goes on."
 }
 
-keep() { # runs and their entries in MLflow, in pieces that may come back
+keep() { # runs and their entries in MLflow, in pieces that may come back; what is just being written may be missing
   rm -f "$OUT"/run.tar.part-*
   [ ! -f "$HOLD/train.log" ] || cp "$HOLD/train.log" "$OUT"
-  (cd "$HOLD" && { [ -z "${LEAN:-}" ] || heavy; } >"$HOLD/heavy.txt" && tar --exclude-from=heavy.txt -cf - runs mlflow.db*) |
-    split --bytes="${PART_MIB}M" --numeric-suffixes --suffix-length=3 - "$OUT/run.tar.part-"
+  (
+    shopt -s nullglob
+    cd "$HOLD"
+    left_out=$(mktemp)
+    [ -z "${LEAN:-}" ] || heavy >"$left_out"
+    tar --exclude-from="$left_out" --ignore-failed-read --warning=no-file-changed -cf - runs mlflow.db* || [ $? -eq 1 ]
+    rm "$left_out"
+  ) | split --bytes="${PART_MIB}M" --numeric-suffixes --suffix-length=3 - "$OUT/run.tar.part-" ||
+    echo "warning: What came back of the run is not whole." >&2
 }
 
 heavy() { # what a run can do without elsewhere: what it resumes from, and bundles but the best, or the last so far

@@ -87,7 +87,20 @@ def test_frames_that_only_wait_change_nothing() -> None:
         assert (few.text, few.confidence) == (many.text, pytest.approx(many.confidence))
 
 
-@pytest.mark.parametrize("change", [{"weight": -0.1}, {"beam_width": 0}, {"sure": 1.1}, {"sure": -0.1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight": -0.1},
+        {"weight": math.nan},
+        {"weight": math.inf},
+        {"length_bonus": math.nan},
+        {"beam_width": 0},
+        {"beam_width": 8.5},
+        {"beam_width": 10**9},
+        {"sure": 1.1},
+        {"sure": -0.1},
+    ],
+)
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ModelConfigError, match="weight is 0 or more"):
         FusionConfig(**change)  # type: ignore[arg-type]

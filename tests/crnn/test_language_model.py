@@ -75,9 +75,10 @@ def test_words_of_the_list_are_likelier_than_their_letters_in_disorder() -> None
     assert model.log_prob("hotel") > model.log_prob("htleo") + 3
 
 
-def test_an_order_below_1_is_refused() -> None:
+@pytest.mark.parametrize("order", [0, 65])
+def test_an_order_that_can_not_be_is_refused(order: int) -> None:
     with pytest.raises(ValueError, match="order"):
-        CharacterModel([], AB, order=0)
+        CharacterModel([], AB, order=order)
 
 
 WORDS = ["street", "station", "stop", "hotel", "house", "house", "market", "Main", "12:30"]
@@ -126,8 +127,20 @@ def test_arrays_of_something_else_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="don't fit each other"):
             CharacterModel.from_arrays(broken(arrays, name, value), AB)
-    with pytest.raises(ValueError, match="don't fit each other"):
+    with pytest.raises(ValueError, match="can't be counts"):
         CharacterModel.from_arrays(broken(arrays, "log_counts", arrays["log_counts"] * np.nan), AB)
+    flat = arrays | {"contexts": arrays["contexts"].ravel()}
+    signed = arrays | {"codes": arrays["codes"].astype(np.int64)}
+    deep = arrays | {"codes": arrays["codes"][:, None]}
+    empty = broken(arrays, "kinds", [0, *arrays["kinds"][1:-1], arrays["kinds"][0] + arrays["kinds"][-1]])
+    for odd in (flat, signed, deep, empty):
+        with pytest.raises(ValueError, match="don't fit each other"):
+            CharacterModel.from_arrays(odd, AB)
+    with pytest.raises(ValueError, match="can't be counts"):
+        CharacterModel.from_arrays(broken(arrays, "log_counts", arrays["log_counts"] + 700), AB)
+    for same in (np.full_like(arrays["contexts"], 1), np.zeros_like(arrays["contexts"])):
+        with pytest.raises(ValueError, match="different ones, without blanks"):
+            CharacterModel.from_arrays(arrays | {"contexts": same}, AB)
     with pytest.raises(ValueError, match="more classes than the charset's 2"):
         CharacterModel.from_arrays(arrays, Charset(characters="a"))
 

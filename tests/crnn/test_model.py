@@ -57,7 +57,7 @@ def test_counted_operations_are_those_of_torch(config: CRNNConfig) -> None:
     assert forward_flops(config, 37, 100) == counter.get_total_flops() + recurrent + linear
 
 
-def test_the_residual_network_costs_no_more_than_the_paper_s() -> None:
+def test_the_residual_network_costs_about_as_much_as_the_paper_s() -> None:
     assert count_parameters(seeded(RESIDUAL, 95, seed=0)) <= 8_800_000
     assert forward_flops(RESIDUAL, 95, 100) <= 1.5e9
 

@@ -124,7 +124,9 @@ def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out()
         (item,) = fluent.log_probs(stack([line]))
         assert found.text == fusion.search(item, ALNUM36).text
         assert len(found.spans) == len(found.text)
-        listed = [several.log_prob, *(h.log_prob for h in several.alternatives)]
+        assert several.text == found.text  # whatever a wider beam prefers
+        assert len({several.text, *(h.text for h in several.alternatives)}) == 3
+        listed = [h.log_prob for h in several.alternatives]
         assert listed == sorted(listed, reverse=True)
     (sure,) = Recognizer(replace(bundle, language=replace(fusion, config=FusionConfig(sure=0.0)))).recognise(
         lines[:1]

@@ -146,7 +146,13 @@ def test_of_a_run_the_best_bundle_and_what_tells_of_it_come_back_lean(tmp_path: 
     (runs / "whole/finished.json").write_text('{"checkpoint_uri": "/there/whole/checkpoint_1"}')
     (tmp_path / "hold/mlflow.db").write_bytes(b"database")
     (tmp_path / "hold/train.log").write_text("images 1 / 2\n")
-    done = machine(tmp_path, "follow", "1", LEAN="1")
+    going = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "hold/train.pid").write_text(str(going.pid))
+    try:
+        done = machine(tmp_path, "follow", "1", LEAN="1")
+    finally:
+        going.kill()
+        going.wait()
     assert done.returncode == 0, done.stderr
     assert "images 1 / 2" in done.stdout
     assert "It goes on" in done.stdout
@@ -168,13 +174,33 @@ def test_a_run_in_the_background_outlives_its_start_and_is_followed_to_its_end(t
     (tmp_path / "hold/mlflow.db").write_bytes(b"database")
     python.write_text("#!/bin/sh\nsleep 2\nprintf 'trained %s\\n' \"$*\"\nexit 3\n")  # stands in for the job
     python.chmod(0o755)
+    assert machine(tmp_path, "start").returncode != 0
     assert machine(tmp_path, "start", "default", "--minutes", "8").returncode == 0
+    second = machine(tmp_path, "start", "default")
+    assert second.returncode == 2
+    assert "goes on already" in second.stderr
     done = machine(tmp_path, "follow", "60")
     assert done.returncode == 3  # the job's own
     assert "trained jobs/train.py default" in done.stdout
     assert "--gpu --minutes 8" in done.stdout
     assert (tmp_path / "out/train.log").is_file()
     assert (tmp_path / "out/run.tar.part-000").is_file()
+
+
+def test_following_nothing_says_so(tmp_path: Path) -> None:
+    done = machine(tmp_path, "follow", "1")
+    assert done.returncode == 2
+    assert "never started, or killed" in done.stderr
+
+
+def test_an_archive_that_can_not_be_unpacked_ends_the_setup(tmp_path: Path) -> None:
+    file = tmp_path / "site.tar.xz"
+    file.write_bytes(b"whole, and yet no archive")
+    for load in PACK.write_loads([file], tmp_path / "loads", load=700, part=700):
+        assert machine(tmp_path, "receive", str(load)).returncode == 0
+    done = machine(tmp_path, "setup")
+    assert done.returncode == 2
+    assert "could not be unpacked" in done.stderr
 
 
 def test_a_wrong_word_shows_what_there_is(tmp_path: Path) -> None:
