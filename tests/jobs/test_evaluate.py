@@ -160,6 +160,8 @@ def test_only_registered_models_can_be_promoted(tmp_path: Path, capsys: pytest.C
         (["--data", "a=nowhere", "--protocl", "alnum36"], 2, "--protocol"),
         (["--data", "a=nowhere", "--margin", "2"], 2, "margin"),
         (["--data", "a=nowhere", "--promote", "--compare", "x"], 2, "leave --compare away"),
+        (["--data", "a=nowhere", "--no-language", "--promote"], 2, "as it reads"),
+        (["--data", "a=nowhere", "--no-language", "--calibrate", "x"], 2, "as it reads"),
         (["--data", "a=nowhere", "--register-as", "x"], 2, "--calibrate"),
     ],
 )
