@@ -20,7 +20,7 @@ from pipeline.synthesis.split import Split, rank_of, split_of
 LEGIBLE, LEGIBLE_HANDWRITING = 0.6, 0.3
 """Shares of recognised characters below which a face is excluded: what remains of those below are dingbats,
 runes and mazes. Handwriting differs from print and is read by people all the same."""
-RIDDLES = frozenset({"Code Of Life BRK", "Loopy BRK"})
+RIDDLES = frozenset({"Code Of Life BRK", "Loopy BRK", "Weaver BRK"})
 """Families whose letters a classifier tells apart and a person doesn't: found by looking at sheets."""
 PLAIN = 0.9
 """Share below which a face is for display, whatever it says of itself."""

@@ -10,10 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.synthesis.words import WordsConfig
 
 Range = tuple[float, float]
-_EXCLUSIVE = (
-    ("border", "shadow", "extrusion", "hollow"),
-    ("gradient_fill", "two_tone_fill"),
-)
+_EXCLUSIVE = (("border", "shadow", "extrusion", "hollow"), ("gradient_fill", "two_tone_fill"))
 """Effects of which a picture has one at most, as one draw decides."""
 
 
@@ -134,6 +131,7 @@ _LIMITS: Mapping[str, Range] = {
     "gamma": (0.1, 10),
     "quality": (1, 100),
     "least_height": (1, 32),
+    "least_advance": (0, 32),
     "least_contrast": (0, 255),
 }
 """Between which a strength must lie, to give pictures at all."""
@@ -179,6 +177,8 @@ class Strengths:
     """Of the JPEG."""
     least_height: float = 10.0
     """Text lower than this is drawn anew: nobody could read it."""
+    least_advance: float = 3.5
+    """The same of a character's width, in pixels that carry something."""
     least_contrast: float = 18.0
     """Between the text and its surroundings in the finished picture, in grey levels, and 0.8 times the noise
     on top; less is drawn anew."""
@@ -292,7 +292,7 @@ def easy() -> SynthesisConfig:
     )
 
 
-DRAWING = 1
+DRAWING = 2
 """Counts the changes of the code by which the same seed gives other pictures: a stream, which is drawn anew
 whenever its run goes on, is another one then."""
 

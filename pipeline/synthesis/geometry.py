@@ -43,6 +43,8 @@ class View:
     """Of the picture, in pixels."""
     text_height: float
     """Of the text in the picture, in pixels."""
+    advance: float
+    """Of one of its characters in the picture, in pixels."""
     shrink: tuple[float, float]
     """Canvas pixels for one of the picture, across and down."""
     bend: float
@@ -141,7 +143,8 @@ class Lens:
         target = np.array([((x - x1) * across, (y - y1) * scale) for x, y in corners], np.float32)
         source = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
         shrink = (1 / (across * aspect), height / text_height)
-        return View(source, target, pixels, text_height, shrink, bend * scale, effects)
+        advance = 2 * half_width * across / len(page.label)
+        return View(source, target, pixels, text_height, advance, shrink, bend * scale, effects)
 
     def take(self, canvases: Sequence[Canvas], view: View, u: Draws) -> list[Canvas]:
         """The pictures of canvases of one size, uint8 [height, width]; two warps take less than one of two

@@ -1,5 +1,6 @@
 """One word to one picture, a pure function of text and draws: layout, style, warp, grey levels, camera."""
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from pipeline.synthesis.surface import Painter
 _FACE, _QUALITY, _COLOUR = START["face"], START["quality"], START["colour"]
 _NOISE_TOLD = 0.8
 """Grey levels that letters must differ more for each of the noise's standard deviation."""
+_CLEAR, _CLEAR_OF_NOISE, _LEAST_SEEN = 40.0, 4.0, 0.5
+"""Contrast, in grey levels and for each of the noise's standard deviation, below which it is looked whether
+letters are drowned in texture, noise and blur; and how much the picture must resemble them then."""
 _LEAST_FREE = 0.02
 """Share of a picture that letters and what lies behind them must leave free, to tell their contrast by."""
 
@@ -80,6 +84,7 @@ class Renderer:
             beside: Another text, of which a piece may stand in the margin.
             u: One row of draws.
         """
+        strengths = self._config.strengths
         place = bisect_right(self._cumulative, u[_FACE])
         face = int(self._faces[min(place, len(self._faces) - 1)])
         page = self.typesetter.page(text, beside, face, u)
@@ -92,9 +97,14 @@ class Renderer:
         painted = self.painter.paint(front, behind, bool(ink.effects & BIT["shadow"]), u)
         taken = self.camera.degrade(painted.image, view.text_height, painted.contrast, u)
         contrast = _contrast(taken.image, front, behind)
-        if contrast < self._config.strengths.least_contrast + _NOISE_TOLD * taken.noise:
+        if contrast < strengths.least_contrast + _NOISE_TOLD * taken.noise:
             return None
-        least, most = self._config.strengths.quality
+        doubtful = contrast < max(_CLEAR, _CLEAR_OF_NOISE * taken.noise) and ink.behind is None
+        if doubtful and _resemblance(taken.image, front) < _LEAST_SEEN:
+            return None
+        if view.advance * taken.resolution < strengths.least_advance * self._config.height / 32:
+            return None
+        least, most = strengths.quality
         return Rendered(
             image=taken.image if self._config.colour == "grey" else _coloured(taken.image, front, u),
             label=page.label,
@@ -120,6 +130,17 @@ def _contrast(image: Grey, front: Grey, behind: Grey | None) -> float:
     if behind is not None:
         on_covered = _weighted(image, covered)
     return abs(lettered / ink - (255 * cv2.sumElems(image)[0] - on_covered) / free)
+
+
+def _resemblance(image: Grey, front: Grey) -> float:
+    """Correlation of a picture with the letters, without sign, each less its surroundings; exact."""
+    side = image.shape[0] * 13 // 32 | 1
+    seen, drawn = (cv2.subtract(p, cv2.blur(p, (side, side)), dtype=cv2.CV_16S) for p in (image, front))
+    both, one, other = (
+        cv2.sumElems(np.multiply(a, b, dtype=np.int32))[0]
+        for a, b in ((seen, drawn), (seen, seen), (drawn, drawn))
+    )
+    return abs(both) / math.sqrt(one * other) if one and other else 0.0
 
 
 def _weighted(image: Grey, weights: Grey) -> float:

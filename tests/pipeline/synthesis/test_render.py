@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import PRESETS, Chances, SynthesisConfig
+from pipeline.synthesis.config import PRESETS, Chances, Strengths, SynthesisConfig
 from pipeline.synthesis.draws import WIDTH
 from pipeline.synthesis.effects import BIT, effect_names
-from pipeline.synthesis.render import Rendered, Renderer
+from pipeline.synthesis.render import Rendered, Renderer, _resemblance
 from pipeline.synthesis.split import Split, split_of
 from pipeline.synthesis.words import Words
 from tests.draws import calm
@@ -107,6 +107,28 @@ def test_every_picture_of_a_thousand_keeps_what_its_config_promises(
     }
 
 
+def test_letters_too_narrow_to_be_told_apart_are_drawn_anew(assets: Assets) -> None:
+    """By the pixels that carry something: of two pictures alike, the one taken from afar goes first."""
+    chances = Chances().only(("oblique", "low_resolution"))
+    drawn = {
+        least: pictures(assets, SynthesisConfig(chances=chances, strengths=Strengths(least_advance=least)))
+        for least in (0.0, 4.0)
+    }
+    kept, refused = 0, []
+    for every, some in zip(drawn[0.0], drawn[4.0], strict=True):
+        if every is None:
+            assert some is None
+        elif some is None:
+            refused.append(every.image.shape[1] / len(every.label))
+        else:
+            assert (some.image == every.image).all()
+            assert some.image.shape[1] / len(some.label) > 3.7
+            kept += 1
+    assert kept > 3 * len(refused) > 20
+    assert min(refused) < 4
+    assert max(refused) > 6  # wide enough, had it not been taken from afar
+
+
 def test_what_is_lettered_differs_from_what_is_not_by_the_contrast_told(assets: Assets) -> None:
     """Measured again on the picture, with the place of the letters taken from a picture without effects."""
     config = SynthesisConfig(chances=Chances().only(("noise", "light", "gamma")))
@@ -170,3 +192,22 @@ def test_opencv_is_told_to_give_the_same_bytes_everywhere(assets: Assets) -> Non
     cv2.ipp.setUseIPP(True)
     Renderer(SynthesisConfig(), assets, "train")
     assert (cv2.getNumThreads(), cv2.ipp.useIPP()) == (1, False)
+
+
+def test_letters_drowned_in_what_lies_behind_them_are_told_from_those_that_stand_out() -> None:
+    """By how much the picture resembles the letters: whatever their polarity, contrast and slow light."""
+    generator = np.random.Generator(np.random.Philox(3))
+    front = np.zeros((32, 96), np.uint8)
+    cv2.putText(front, "Exit", (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 255, 2, cv2.LINE_AA)
+    slope = np.linspace(0, 60, 96, dtype=np.float32)
+    noise = cv2.GaussianBlur(generator.standard_normal(front.shape, np.float32), (0, 0), 2.0)
+    noise /= noise.std()
+
+    def seen(strength: float, drowning: float) -> float:
+        image = 100 + slope + strength * (front / 255) + drowning * noise
+        return _resemblance(np.clip(image, 0, 255).astype(np.uint8), front)
+
+    assert min(seen(30, 0), seen(-30, 0), seen(30, 3), seen(-30, 3)) > 0.85
+    assert max(seen(30, 45), seen(-30, 45)) < 0.5
+    assert seen(0, 0) < 0.3
+    assert _resemblance(front, np.zeros_like(front)) == 0
