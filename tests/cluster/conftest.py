@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.hosts import Network, unavailable
 from tests.cluster.services import BINARIES, mlflow, postgres, store
-from tests.rays import Host, RayCluster, kill
+from tests.rays import Host, RayCluster, kill, processes
 
 PROVED: list[tuple[str, str]] = []
 WORKERS = ("w1", "w2", "w3")
@@ -27,6 +27,10 @@ class Place:
     cluster: RayCluster
     environment: dict[str, str]
     """What jobs need to reach store and MLflow; the nodes have it, and nobody else."""
+    folder: Path
+    """Of the services' logs and data."""
+    secrets: dict[str, str]
+    """All that must never be shown, by what they are for."""
     hosts: dict[str, Host] = field(default_factory=dict)
 
     def whole(self) -> None:
@@ -36,13 +40,28 @@ class Place:
         for name in WORKERS:
             self._join(self.hosts[name])
 
+    def begin_again(self) -> None:
+        """Kills the head and all workers, and starts a new cluster in their place."""
+        for host in (*self.hosts.values(), self.cluster.host):
+            kill(host)
+        self.cluster.workers.clear()
+        self.whole()
+
+    def at_work(self, names: tuple[str, ...]) -> dict[str, Host]:
+        """Workers that run processes whose names begin so."""
+        return {
+            name: host
+            for name, host in self.hosts.items()
+            if any(told.startswith(names) for told in processes(host).values())
+        }
+
     def _join(self, host: Host) -> None:
         """Starts a worker unless it runs; one that a busy machine keeps from joining is tried again."""
         for _ in range(5):
             if host.process is None or host.process.poll() is not None:
                 kill(host)
                 self.cluster.workers = [h for h in self.cluster.workers if h is not host]
-                self.cluster.add(host, num_cpus=1)
+                self.cluster.add(host, num_cpus=2)  # with one, the recogniser would leave readers none
             end = time.monotonic() + 60
             while host.process.poll() is None and time.monotonic() < end:
                 if host.ip in self.cluster.alive():
@@ -86,6 +105,7 @@ def place() -> Iterator[Place]:
             "MLFLOW_TRACKING_USERNAME": "admin",
             "MLFLOW_TRACKING_PASSWORD": secret["admin"],
             "XDG_CACHE_HOME": str(folder / "cache"),
+            "GLOO_SOCKET_IFNAME": "eth0",  # the hosts have one name, which means loopback to each
         }
         os.environ.update(environment)
         ip, prefix = network.add("head")
@@ -99,6 +119,8 @@ def place() -> Iterator[Place]:
             network=network,
             cluster=cluster,
             environment=environment,
+            folder=folder,
+            secrets=secret | {"store": aws["AWS_SECRET_ACCESS_KEY"], "Ray": cluster.token},
         )
         for name in WORKERS:
             ip, prefix = network.add(name)

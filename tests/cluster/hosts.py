@@ -50,6 +50,14 @@ class Network:
             _ip("-n", space, *command)
         return f"{NET}.{number}", ["ip", "netns", "exec", space]
 
+    def cut(self, host: str) -> None:
+        """Takes a host's link down: it lives, and nobody hears of it."""
+        _ip("link", "set", self._link(host), "down")
+
+    def mend(self, host: str) -> None:
+        """Brings the link up again."""
+        _ip("link", "set", self._link(host), "up")
+
     def close(self) -> None:
         """Removes hosts and bridge."""
         for host in self.hosts:
