@@ -53,7 +53,8 @@ class Calibration:
         """
         x, further = log(-log_prob + _TINY), 0.0
         if self.likelihood + 2 * self.curvature * x > -_LEAST_SLOPE:
-            bend = -(_LEAST_SLOPE + self.likelihood) / (2 * self.curvature) if self.curvature else 0.0
+            curved = abs(self.curvature) > _TINY
+            bend = -(_LEAST_SLOPE + self.likelihood) / (2 * self.curvature) if curved else 0.0
             x, further = bend, -_LEAST_SLOPE * (x - bend)
         score = self.bias + (self.likelihood + self.curvature * x) * x + further
         score += self.length * log(1 + characters)

@@ -37,6 +37,7 @@ def test_training_on_several_hosts_ends_exactly_whatever_they_suffer(place: Plac
         "--output",
         "s3://training/runs",
     ]
+    flags += ["--start-from", "None", "--network", "tiny", "--charset", "alnum36"]
     flags += ["--data", "s3://training/train", "--validation", "words=s3://training/held_out"]
     flags += ["--images", "400", "--window-rows", "40", "--pack-columns", "1024"]
     flags += ["--save-every", "40", "--log-every", "1", "--max-failures", "6"]

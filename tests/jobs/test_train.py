@@ -20,6 +20,8 @@ from pipeline.train_plan import plan_run
 from tests.datasets import word_rows, write_data_set
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+FROM_NOTHING = ("--start-from", "None", "--network", "tiny", "--charset", "alnum36", "--pack-columns", "3200")
+FROM_NOTHING += ("--optimizer.learning-rate", "3e-3")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def flags(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return [
-        *("demo", "--data", str(data / "train"), "--validation", f"words={data / 'held_out'}"),
+        *("demo", *FROM_NOTHING, "--data", str(data / "train"), "--validation", f"words={data / 'held_out'}"),
         *("--images", "79", "--save-every", "40", "--window-rows", "40", "--name", "few"),
     ]
 

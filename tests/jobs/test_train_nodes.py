@@ -41,6 +41,7 @@ def test_a_node_that_dies_takes_nothing_with_it_but_time(nodes: RayCluster, tmp_
     write_data_set(str(tmp_path / "held_out"), words[::10], shard_rows=40)
     run, store = str(tmp_path / "runs/run"), f"sqlite:///{tmp_path}/mlflow.db"
     job = [sys.executable, str(ROOT / "jobs/train.py"), "demo", "--name", "run", "--register-as", "None"]
+    job += ["--start-from", "None", "--network", "tiny", "--charset", "alnum36"]
     job += ["--data", str(tmp_path / "train"), "--validation", f"words={tmp_path / 'held_out'}"]
     job += ["--output", str(tmp_path / "runs"), "--tracking", store, "--log-every", "1"]
     job += ["--images", "160", "--window-rows", "40", "--pack-columns", "1024", "--save-every", "40"]
