@@ -35,7 +35,7 @@ def fetch_and_decode(
         lines = read_lines(listing.shard(shard), _sandbox(preprocess, sandbox), fetch, figures)
         return pack(Packed(shard=shard, table=lines, figures=figures))
     except (StorageError, DataError) as error:
-        return pack(Packed(shard=shard, fault=str(error)))
+        return pack(Packed(shard=shard, fault=str(error) or repr(error)))
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +53,7 @@ def write_and_commit(batch: pa.Table, *, listing: Listing, table_uri: str, run_u
             done = commit(table_uri, run_uri, packed.shard, packed.table, listing, figures=packed.figures)
             rows = done.tally.rows
         except (StorageError, DataError) as error:
-            fault = str(error)
+            fault = str(error) or repr(error)
     return pa.table({"shard": [packed.shard], "rows": [rows], "fault": pa.array([fault], pa.string())})
 
 
