@@ -76,5 +76,5 @@ def test_cpu_time_of_processes_below_this_one_counts() -> None:
         child.stdout.readline()
         during = tree_seconds()
         child.communicate("\n")
-    assert during - before >= 0.3
+    assert during - before >= 0.27  # the kernel counts in hundredths of a second, and cuts them off
     assert tree_seconds() >= during  # also when it has ended
