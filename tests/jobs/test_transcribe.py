@@ -1,6 +1,5 @@
 """The job as a person and a scheduler meet it: exit codes, the table at the end, a kill on the way."""
 
-import io
 import json
 import os
 import re
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
 
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
@@ -24,18 +22,6 @@ from pipeline.nightly.table import TranscriptTable
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarning:ray\.data\.context")
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    pictures = {}
-    for number in range(60):
-        image = Image.new("L", (30 + 5 * number, 24), 230)
-        ImageDraw.Draw(image).text((4, 6), f"word {number}", 20)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        pictures[f"{number:02d}.png"] = buffer.getvalue()
-    return pictures
 
 
 def test_a_killed_job_started_again_ends_with_one_row_an_object(

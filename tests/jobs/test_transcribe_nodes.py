@@ -1,6 +1,5 @@
 """A night on two Ray nodes, without root: one is killed in the middle of its work, and the table is exact."""
 
-import io
 import subprocess
 import sys
 import time
@@ -8,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
 
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
@@ -32,15 +30,8 @@ def nodes(no_ray: None) -> Iterator[RayCluster]:
 
 
 def test_a_node_that_dies_in_the_night_costs_no_row_and_doubles_none(
-    nodes: RayCluster, untrained_bundle: Path, tmp_path: Path
+    nodes: RayCluster, untrained_bundle: Path, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
-    pictures = {}
-    for number in range(60):
-        image = Image.new("L", (30 + 5 * number, 24), 230)
-        ImageDraw.Draw(image).text((4, 6), f"word {number}", 20)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        pictures[f"{number:02d}.png"] = buffer.getvalue()
     (tmp_path / "in").mkdir()
     for name, data in pictures.items():
         (tmp_path / "in" / name).write_bytes(data)
