@@ -95,11 +95,14 @@ def _recognise(job: Transcription, lease: Lease) -> Work:
             times.append((time.monotonic(), done))
             faults += [result.fault] if result.fault else []
             progress.update(done)
-    if done != owed:
-        raise IncompleteError(incomplete(job, owed - done, faults))
-    (first, some), (last, _) = times[0], times[-1]
-    seconds = time.monotonic() - began
-    return Work(rows=done - before, seconds=seconds, steady=(done - some, last - first), recognisers=places)
+    # Counted anew: a worker that outlived the start before this one may have committed some meanwhile.
+    if missing := sum(job.listing.shard_length(shard) for shard in remaining_shards(job)):
+        raise IncompleteError(incomplete(job, missing, faults))
+    seconds, steady = time.monotonic() - began, (0, 0.0)
+    if times:
+        (first, some), (last, _) = times[0], times[-1]
+        steady = (done - some, last - first)
+    return Work(rows=done - before, seconds=seconds, steady=steady, recognisers=places)
 
 
 def _report(job: Transcription, total: Tally, work: Work) -> None:

@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crnn.recognizer import Recognizer
-from jobs.runtime import ExitCode
+from jobs.runtime import ExitCode, connect_ray
 from jobs.transcribe import main
 from pipeline.lease import acquire
 from pipeline.nightly.table import TranscriptTable
+from pipeline.transcription_run import FEW_QUARANTINED
 
 # Ray Data warns of its own defaults.
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*is deprecated:DeprecationWarning:ray\.data\.context")
@@ -75,6 +78,30 @@ def test_a_killed_job_started_again_ends_with_one_row_an_object(
     exported = [json.loads(line) for line in (tmp_path / "night.jsonl").read_text().splitlines()]
     assert {row["key"]: row["text"] for row in exported} == read
     assert {row["key"] for row in exported if len(row["alternatives"] or []) == 2} == set(pictures)
+
+
+def test_what_a_worker_of_an_earlier_start_commits_meanwhile_counts_as_done(
+    usual: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(FEW_QUARANTINED + 1):
+        Path(f"in/{number:02}.png").write_bytes(b"no picture")
+    command = [*usual, "--run", "night", "--shard-rows", "10"]
+    assert main(command) == ExitCode.INCOMPLETE
+    late = Path("out/runs/night/done/000001.json")
+    committed = late.read_bytes()
+
+    @contextmanager
+    def slowly() -> Iterator[None]:
+        with connect_ray():
+            late.write_bytes(committed)
+            yield
+
+    monkeypatch.setattr("jobs.transcribe.connect_ray", slowly)
+    Path("out/runs/night/done/000002.json").unlink()
+    for left in (True, False):  # some of what is left, and all of it
+        late.unlink()
+        assert main([*command, "--max-quarantined", "1"]) == ExitCode.OK, left
+        assert "22 of 22 owed" in capsys.readouterr().out
 
 
 def test_a_second_night_reads_what_is_new_and_a_third_publishes_nothing(
