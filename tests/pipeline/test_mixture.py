@@ -126,7 +126,7 @@ def test_a_stream_gives_each_window_its_share_of_rows_that_no_other_has(
     for source in (source for source, known in enumerate(rows) if known is None):
         made = [part for window in windows for part in window.parts if part.source == source]
         shares = [rows_seen([before], mixture["shard_rows"])[source] for before in stored]
-        # A share of hardly more than a row a window leaves some windows without one, and makes no shard there.
+        # A share of hardly a row a window leaves some windows without one, and makes no shard there.
         expected = [(shard, 0, share) for shard, share in enumerate(share for share in shares if share)]
         assert [(part.shard, part.start, part.stop) for part in made] == expected
 
