@@ -19,8 +19,9 @@ from pipeline.errors import ConfigError
 from pipeline.lexicons import asked_charset, asked_lexicon, read_words
 from pipeline.manifest import Manifest
 from pipeline.mlflow_run import resolve_tracking_uri
+from pipeline.model_source import ModelSource
 from pipeline.protocols import FILTERS, Filter
-from pipeline.readings import ModelSource, ReadingPlan, read_all, shard_tasks
+from pipeline.readings import ReadingPlan, read_all, shard_tasks
 from pipeline.registry import ResolvedModel, resolve_model
 from pipeline.storage import absolute
 
@@ -157,9 +158,7 @@ def evaluate_models(
         name: _dropped(uri, PROTOCOLS[protocol], resolved[0].directory) for name, uri in lexicons.items()
     }
     sources = [
-        # A bundle in a bucket is fetched by each node; the folder here is the driver's own copy.
-        ModelSource(uri=model if model.startswith("s3://") else found.uri, tracking_uri=tracking_uri)
-        for model, found in zip(models, resolved, strict=True)
+        ModelSource.of(model, found, tracking_uri) for model, found in zip(models, resolved, strict=True)
     ]
     plan = ReadingPlan(
         models=tuple(sources),

@@ -26,7 +26,7 @@ from pipeline.lexicons import (
 )
 from pipeline.machine import cluster_resources
 from pipeline.manifest import Manifest, ShardInfo
-from pipeline.registry import resolve_model
+from pipeline.model_source import ModelSource
 from pipeline.shards import read_shard
 
 READING_SCHEMA = pa.schema(
@@ -60,16 +60,6 @@ lexicon_notes: entries of the image's own lexicons that were left out or altered
 image's share of its reader's time, lexicons left out."""
 
 _CHUNK = 512
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelSource:
-    """Where every node finds the same bundle."""
-
-    uri: str
-    """A pinned models:/ URI, s3://… or a folder that every node sees."""
-    tracking_uri: str | None = None
-    """Of MLflow, absolute: a reader's working folder isn't the job's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +160,7 @@ class ShardReader:
         self._readers = [
             Reader(
                 Recognizer.load(
-                    resolve_model(model.uri, model.tracking_uri).directory,
+                    model.fetch(),
                     device="cuda" if plan.gpu else "cpu",
                     precision=plan.precision,
                     language=plan.language,

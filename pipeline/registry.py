@@ -163,6 +163,16 @@ def resolve_model(model: str, tracking_uri: str | None = None) -> ResolvedModel:
     return ResolvedModel(name=name, version=digest, digest=digest, directory=directory)
 
 
+def kept_bundle(digest: str) -> Path | None:
+    """The folder of a bundle with this fingerprint that was fetched before; None where this machine has none.
+
+    Raises:
+        BundleError: That is no fingerprint.
+    """
+    directory = _cached(digest)
+    return directory if directory.is_dir() else None
+
+
 def bundle_directory(uri: str) -> Path:
     """The local folder of a model's bundle: what lets `crnn.Recognizer.load` take URIs."""
     return resolve_model(uri).directory

@@ -13,11 +13,9 @@ import pyarrow as pa
 
 from crnn.preprocess import GreyImage
 from crnn.recognizer import Recognizer
-from pipeline.errors import DataError
 from pipeline.lines import RECOGNISE_S, add
 from pipeline.machine import cluster_resources
 from pipeline.nightly.canaries import Aviary
-from pipeline.registry import resolve_model
 from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription_run import Reader, Transcription, remaining_shards
 from pipeline.transcription_stages import fetch_and_decode, pack, unpack, write_and_commit
@@ -138,11 +136,5 @@ class PackAndRecognise:
 
 
 def _recognizer(reader: Reader, config: TranscribeConfig) -> Recognizer:
-    found = resolve_model(reader.source.uri, reader.source.tracking_uri)
-    if found.digest != reader.model.digest:
-        raise DataError(
-            f"{reader.source.uri} is {found.digest} on a worker and {reader.model.digest} where the job "
-            "began. Give a model that is the same on every node."
-        )
     device = "cuda" if config.gpu else "cpu"
-    return Recognizer.load(found.directory, device=device, precision=config.precision)
+    return Recognizer.load(reader.source.fetch(), device=device, precision=config.precision)

@@ -21,12 +21,12 @@ from pipeline.lease import Lease
 from pipeline.lines import DECODER_VERSION, QUARANTINED
 from pipeline.listing import Listing, freeze, is_frozen, read_listing
 from pipeline.mlflow_run import resolve_tracking_uri
+from pipeline.model_source import ModelSource
 from pipeline.nightly.canaries import Canary, alarm, fingerprint, load_canaries
 from pipeline.nightly.pace import last_pace, shard_rows
 from pipeline.nightly.plan import Plan, PlanConfig, make_plan
 from pipeline.nightly.store_check import check_put_if_absent
 from pipeline.nightly.table import TranscriptTable
-from pipeline.readings import ModelSource
 from pipeline.registry import ResolvedModel, resolve_model
 from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes
 from pipeline.transcribe_config import TranscribeConfig
@@ -51,8 +51,7 @@ class Reader:
             ModelNotFoundError, BundleError, RegistryError: It can't be used.
         """
         model = resolve_model(uri, tracking_uri)
-        found = uri if uri.startswith("s3://") else model.uri
-        return cls(model=model, source=ModelSource(uri=found, tracking_uri=tracking_uri))
+        return cls(model=model, source=ModelSource.of(uri, model, tracking_uri))
 
     def pinned(self) -> dict[str, str]:
         """What a run may not change."""
