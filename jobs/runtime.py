@@ -23,6 +23,11 @@ __all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "r
 LEAST_CPUS = 4
 """Logical CPUs of a local Ray: a training worker and data tasks beside it must fit on any laptop."""
 
+SILENT_MS, ANSWER_MS = "75000", "30000"
+"""After how long without a word Ray asks whether a connection still stands, and how long it waits for that.
+By its own measure (Ray 2.60) what runs on a host that is cut off is waited for for seven minutes. Its servers
+end connections that ask more often than once a minute."""
+
 STARTS = 3
 """How often to try to start a local Ray."""
 
@@ -91,6 +96,8 @@ def connect_ray() -> Iterator[None]:
 
             DataContext.get_current().enable_progress_bars = False
             logging.getLogger("ray.data").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", SILENT_MS)
+    os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", ANSWER_MS)
     import ray
 
     if ray.is_initialized():

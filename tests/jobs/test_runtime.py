@@ -162,7 +162,9 @@ RAY_CHECKS = """
                 pass  # a second one joins the first and leaves it running
             codes = [run_job(part) for part in (task, data, train)]
             codes += [run_job(lambda: ended_by(number)) for number in (signal.SIGTERM, signal.SIGINT)]
-            print(json.dumps({"cpus": ray.cluster_resources()["CPU"], "codes": codes}), flush=True)
+            asks_after = ray._config.grpc_client_keepalive_time_ms()
+            cpus = ray.cluster_resources()["CPU"]
+            print(json.dumps({"cpus": cpus, "codes": codes, "asks_after_ms": asks_after}), flush=True)
             os.kill(os.getpid(), signal.SIGTERM)
             signal.pause()
 
@@ -206,6 +208,10 @@ def test_a_local_ray_has_room_for_a_worker_beside_data_tasks(
     child_with_ray: "subprocess.CompletedProcess[str]",
 ) -> None:
     assert json.loads(child_with_ray.stdout.splitlines()[-1])["cpus"] >= 4
+
+
+def test_a_host_that_is_cut_off_is_asked_for_soon(child_with_ray: "subprocess.CompletedProcess[str]") -> None:
+    assert json.loads(child_with_ray.stdout.splitlines()[-1])["asks_after_ms"] == 75_000  # 300,000 by itself
 
 
 def test_signals_unwind_a_job_although_ray_handles_them_too(
