@@ -6,12 +6,13 @@ what a step returns are tensors there, to be read now and then.
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from crnn.ctc import ctc_loss
 from crnn.errors import ModelConfigError
@@ -139,17 +140,32 @@ class Learner:
         self._before = [t.clone() for t in self._buffers]
         self.averaged = {name: t.detach().clone() for name, t in network.state_dict().items()}
 
-    def step(self, batch: Batch, *, global_count: int, progress: float) -> StepOutcome:
+    def step(self, *batches: Batch, global_count: int, progress: float) -> StepOutcome:
         """One update towards the mean loss over the `global_count` images of all processes.
 
-        Each image weighs 1 / global_count wherever it is, so that processes may hold different numbers.
-        A gradient that isn't finite is not applied; it is the same on every process, and so is the decision.
+        Each image weighs 1 / global_count wherever it is, so that processes may hold different numbers, in
+        different numbers of batches. A gradient that isn't finite is not applied; it is the same on every
+        process, and so is the decision.
+
+        Args:
+            batches: This process's, one at least; their gradients add up.
+            global_count: Images of all processes' batches.
+            progress: The share of the run already done.
         """
         rate = self._begin(progress)
-        losses = self.losses(batch)
-        # Wrapped models divide the summed gradients by world_size: multiply it back in.
-        (losses.sum() * (self.world_size / global_count)).backward()  # type: ignore[no-untyped-call]
-        return self._apply(losses.detach(), rate)
+        found = []
+        for number, batch in enumerate(batches, start=1):
+            with self._alone() if number < len(batches) else nullcontext():
+                losses = self.losses(batch)
+                # Wrapped models divide the summed gradients by world_size: multiply it back in.
+                (losses.sum() * (self.world_size / global_count)).backward()  # type: ignore[no-untyped-call]
+            found.append(losses.detach())
+        return self._apply(torch.cat(found), rate)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Gradients inside the block wait for those of the next pass before they are shared."""
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
 
     def idle_step(self, batch: Batch, *, progress: float) -> StepOutcome:
         """Takes part in the other processes' step without adding to it, for one that has run out of data.

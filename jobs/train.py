@@ -42,7 +42,7 @@ def run(config: TrainConfig) -> None:
 def rehearse_run(plan: Plan) -> None:
     """Says what the run would do and cost; an error where it can't learn one batch and that was asked for."""
     with connect_ray():
-        require_room(plan.config.workers, gpu=plan.config.gpu)
+        require_room(plan.config.least_workers, gpu=plan.config.gpu)
         rehearsal = rehearse(plan)
     print(foretell(rehearsal))
     if rehearsal.by_heart:
@@ -66,7 +66,7 @@ def train(plan: Plan) -> tuple[FitResult, str | None]:
     line = Line()
     try:
         with connect_ray():
-            require_room(config.workers, gpu=config.gpu)
+            require_room(config.least_workers, gpu=config.gpu)
             done = fit(plan, tracker, origin, line.show)
         version = register(plan, tracker, done)
     except BaseException as error:

@@ -1,5 +1,6 @@
 """The Ray Data graph of training: windows → packs, spread over the cluster, split over the workers."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -10,7 +11,9 @@ import ray
 import ray.data
 from ray.data import ExecutionResources
 from ray.train import DataConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.machine import cluster_resources
 from pipeline.order import Part, Position, Window
 from pipeline.pace import paced
 from pipeline.packing import Packer
@@ -24,8 +27,18 @@ time: the feed of some seconds on a GPU, of minutes on a CPU. Without a limit Ra
 store is full, on cores that a CPU's training needs."""
 
 
-def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> "ray.data.Dataset":
-    """All packs of a run that haven't been consumed, each a row of PACK_SCHEMA, in the run's order."""
+def training_feed(
+    packer: Packer, windows: list[Window], consumed: Position, *, beside: int | None = None
+) -> "ray.data.Dataset":
+    """All packs of a run that haven't been consumed, each a row of PACK_SCHEMA, in the run's order.
+
+    Args:
+        packer: Makes them.
+        windows: The order.
+        consumed: What is left out.
+        beside: Workers that may take all of the cluster's CPUs, as elastic ones do that need nothing else.
+            The packs are made without asking for CPUs then, on as many as the workers leave of them all.
+    """
     left = [window for window in windows if not consumed.is_complete(window.index)]
     rows = [{"window": w.index, "parts": [asdict(part) for part in w.parts]} for w in left]
 
@@ -36,7 +49,20 @@ def training_feed(packer: Packer, windows: list[Window], consumed: Position) -> 
 
     with paced(target_max_block_size=BLOCK_BYTES):
         dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
-        return dataset.map_batches(packs, batch_size=1, batch_format="pyarrow")
+        how: dict[str, Any] = {}
+        if beside is not None:
+            tasks = max(1, int(cluster_resources().get("CPU", 1)) - beside)
+            how = {"num_cpus": 0, "concurrency": tasks, "ray_remote_args_fn": _on_a_node_that_computes}
+        return dataset.map_batches(packs, batch_size=1, batch_format="pyarrow", **how)
+
+
+def _on_a_node_that_computes() -> dict[str, Any]:
+    """For tasks that ask for no CPUs, which Ray would give to nodes that are to have none."""
+    nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
+    if not nodes:
+        return {}
+    chosen = random.choice(nodes)["NodeID"]
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(chosen, soft=True)}
 
 
 class UnevenSplit(DataConfig):
@@ -59,7 +85,7 @@ class UnevenSplit(DataConfig):
         for name, dataset in datasets.items():
             options = self._resolve_execution_options(name)
             options.preserve_order = True
-            cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+            cpus = int(cluster_resources().get("CPU", 1))
             options.resource_limits = ExecutionResources.for_limits(object_store_memory=WAITING_BYTES * cpus)
             dataset.context.execution_options = options
             splits = dataset.streaming_split(world_size, equal=False, locality_hints=worker_node_ids)

@@ -150,6 +150,7 @@ def _worker(
         },
         optimizer=config.optimizer,
         precision=config.precision,
+        packs_per_step=config.workers,
         total_images=sum(rows_seen(windows, [found.shard_rows for found in checked.values()])),
         total_seconds=math.inf if config.minutes is None else 60.0 * config.minutes,
         patience=math.inf if config.patience is None else config.patience,
@@ -174,17 +175,16 @@ def _train(
 
     def feed() -> "ray.data.Dataset":
         # Called in the controller at every start of the workers: the latest checkpoint says what is left.
-        return training_feed(worker.packer, windows, latest_position(config.run_uri) or Position())
+        consumed = latest_position(config.run_uri) or Position()
+        elastic_on_cpus = config.min_workers and not config.gpu
+        beside = config.workers if elastic_on_cpus else None
+        return training_feed(worker.packer, windows, consumed, beside=beside)
 
     with open_board(show) as board:
         trainer = TorchTrainer(
             train_loop,
             train_loop_config={"config": worker, "board": board},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=config.workers,
-                use_gpu=config.gpu,
-                resources_per_worker={"CPU": 1, "GPU": 1} if config.gpu else {"CPU": 1},
-            ),
+            scaling_config=_scaling(config),
             run_config=_run_config(config, tracker),
             datasets={"train": feed},
             dataset_config=UnevenSplit(),
@@ -211,6 +211,16 @@ def _end(config: TrainConfig, windows: int, since: int) -> End:
         return "patience"
     position = latest_position(config.run_uri) or Position()
     return "minutes" if config.minutes and position.through < windows else "images"
+
+
+def _scaling(config: TrainConfig) -> "ray.train.ScalingConfig":
+    wanted = (config.min_workers, config.workers) if config.min_workers else config.workers
+    return ray.train.ScalingConfig(  # type: ignore[call-arg]  # Ray's stub names Tune's
+        num_workers=wanted,  # type: ignore[arg-type]
+        elastic_resize_monitor_interval_s=config.resize_s,
+        use_gpu=config.gpu,
+        resources_per_worker={"CPU": 1, "GPU": 1} if config.gpu else {"CPU": 1},
+    )
 
 
 def _run_config(config: TrainConfig, tracker: Tracker) -> "ray.train.RunConfig":

@@ -58,7 +58,13 @@ class TrainConfig:
     seed: int = 7
     """Names the initial weights and the order of the data."""
     workers: int = 1
-    """Training workers, one GPU each where there are GPUs."""
+    """Training workers, one GPU each where there are GPUs; each step takes a batch for each."""
+    min_workers: int | None = None
+    """Go on with as few as these while machines are missing: a step keeps its batches, and those that are
+    there take several each. The run waits for all workers where not given."""
+    resize_s: float = 60.0
+    """Seconds between two looks for machines that came back, with min_workers. Those that have come are taken
+    in by a new start from the last checkpoint, as after a death."""
     gpu: bool = False
     """Train on GPUs."""
     precision: Precision = "auto"
@@ -98,12 +104,16 @@ class TrainConfig:
             "keep",
             "max_refused",
         )
-        positive += () if self.patience is None else ("patience",)
+        positive += tuple(name for name in ("patience", "min_workers") if getattr(self, name) is not None)
         wrong = [name for name in positive if getattr(self, name) < 1]
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError("minutes must be above 0.")
         if wrong:
             raise ConfigError(f"{', '.join(wrong)} must be at least 1.")
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ConfigError(f"min_workers {self.min_workers} is above workers {self.workers}.")
+        if self.resize_s < 0:
+            raise ConfigError("resize_s can't be below 0.")
         if not self.name or "/" in self.name:
             raise ConfigError(f"A run's name is a folder's name; {self.name!r} can't be one.")
         if self.register_as is not None and not re.fullmatch(r"[^/:]+", self.register_as):
@@ -127,6 +137,11 @@ class TrainConfig:
     def run_uri(self) -> str:
         """The run's folder."""
         return join(self.output, self.name)
+
+    @property
+    def least_workers(self) -> int:
+        """Without which the run waits."""
+        return self.min_workers or self.workers
 
     @property
     def training_sets(self) -> tuple[TrainingSet, ...]:

@@ -1,14 +1,18 @@
 """What runs in each training worker: take packs, step, look at held-out words now and then, save.
 
-Batch norm across workers: each normalises with the statistics of its own batch. The running statistics are
-rank 0's, which DistributedDataParallel sends to the others before each step, and their averages are rank 0's,
-which are sent before each look at held-out words: what is evaluated is what is saved.
+A step takes as many packs as the run has workers, however many of those there are at the time: while some are
+missing, the others take several each.
+
+Batch norm across workers: each normalises with the statistics of its own batch, and keeps running ones. Rank
+0's count: their averages are sent to the others before each look at held-out words, so that what is evaluated
+is what is saved.
 """
 
 import copy
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,54 +93,59 @@ class Worker:
             if self.rank:  # what all ranks had is now rank 0's, and counted once
                 self.progress.rejects = {}
             self._count_looks()
-        last: Batch | None = None
-        packs = self._packs()
+        feed = self._packs()
+        share = len(range(self.rank, self.config.packs_per_step, self.world_size))
         next_save = self._next_save()
-        pack = next(packs, None)
-        self.meter = Meter()  # the wait for the first pack is the start-up's
+        packs = list(islice(feed, share))
+        self.meter = Meter()  # the wait for the first packs is the start-up's
         while True:
-            count = pack.batch.count if pack else 0
-            turn = self._turn(count, pack is not None)
+            turn = self._turn(sum(pack.batch.count for pack in packs), bool(packs))
             if turn.stop:
                 self._save(look=False)  # whoever ends a run leaves it little time
                 return
             if not turn.active or turn.done >= 1 or self._looks_without_best >= self.config.patience:
                 break
-            if pack:
+            for pack in packs:
                 self.progress.position.consume(pack.window, pack.pack, pack.packs_in_window)
                 self.progress.rejects |= {r["id"]: (r["reason"], r["detail"]) for r in pack.rejects}
             if turn.images:
-                last = pack.batch if pack and count else last or self._blank_batch()
-                self._step(last, pack if count else None, turn)
+                learnt = [pack for pack in packs if pack.batch.count]
+                self._step(learnt, turn)
                 if self._refused >= self.config.max_refused:
-                    self._give_up(last, pack)
+                    self._give_up(learnt)
                     return
             if self.progress.images >= next_save:
                 self._save()
                 next_save = self._next_save()
             started = time.perf_counter()
-            pack = next(packs, None)
+            packs = list(islice(feed, share))
             self.meter.wait_s += time.perf_counter() - started
         if not self._has_looked():
             self._save()
 
-    def _step(self, batch: Batch, pack: Pack | None, turn: Turn) -> None:
-        """Takes a step; without a pack it adds nothing."""
-        if pack:
-            outcome = self.learner.step(batch, global_count=turn.images, progress=turn.done)
-            self._hardest.add(pack, outcome.losses, self.learner.steps)
+    def _step(self, packs: Sequence[Pack], turn: Turn) -> None:
+        """Takes a step; without packs it adds nothing."""
+        counts = [pack.batch.count for pack in packs]
+        if packs:
+            batches = [pack.batch for pack in packs]
+            outcome = self.learner.step(*batches, global_count=turn.images, progress=turn.done)
+            each = torch.split(outcome.losses, counts)
+            for pack, losses in zip(packs, each, strict=True):
+                self._hardest.add(pack, losses, self.learner.steps)
         else:
-            outcome = self.learner.idle_step(batch, progress=turn.done)
+            outcome = self.learner.idle_step(self._blank_batch(), progress=turn.done)
         self.progress.images += turn.images
-        self.meter.add(outcome, pack.batch.count if pack else 0)
+        self.meter.add(outcome, sum(counts))
         if self.meter.steps >= self.config.log_every:
             self._log_interval()
 
-    def _give_up(self, batch: Batch, pack: Pack | None) -> None:
+    def _give_up(self, packs: Sequence[Pack]) -> None:
         """Says which images of the last step, which was refused, had no finite loss."""
-        with torch.inference_mode():
-            finite = self.learner.losses(batch).isfinite().tolist()
-        ids = [i for i, good in zip(pack.ids, finite, strict=False) if not good] if pack else []
+        ids: list[str] = []
+        for pack in packs:
+            with torch.inference_mode():
+                finite = self.learner.losses(pack.batch).isfinite().tolist()
+            ids += [i for i, good in zip(pack.ids, finite, strict=True) if not good]
         ray.get(self._board.give_up.remote(self.learner.steps, ids))
 
     def _log_interval(self) -> None:
@@ -242,10 +251,11 @@ class Worker:
         if self.world_size == 1:
             return self.network
         devices = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(self.network, device_ids=devices)
+        # Buffers are sent when they are needed: ranks with other numbers of packs would send them otherwise.
+        return nn.parallel.DistributedDataParallel(self.network, device_ids=devices, broadcast_buffers=False)
 
     def _blank_batch(self) -> Batch:
-        """For a rank that never got a pack of its own: something to take through the network."""
+        """For a rank without a pack: something to take through the network."""
         config = self.config.packer.rules.preprocess
         return Batch(
             images_NCHW=torch.zeros(

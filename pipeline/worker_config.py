@@ -19,6 +19,8 @@ class WorkerConfig:
     """Images of the run in which a set to learn from comes once, by the name of the curve that counts."""
     optimizer: OptimizerConfig
     precision: Precision
+    packs_per_step: int
+    """Over all workers; the same on every number of them."""
     total_images: int
     """Of the whole run, over all workers."""
     total_seconds: float

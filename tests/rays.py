@@ -109,23 +109,23 @@ class RayCluster:
                 start_new_session=True,
             )
 
-    def wait(self) -> None:
-        """Waits until the head is alive."""
+    def wait(self, nodes: int = 1) -> None:
+        """Waits until the head, or so many nodes with it, are alive."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            if self.alive():
+            if len(self.alive()) >= nodes:
                 return
             time.sleep(0.3)
-        raise AssertionError(f"no head: {(self.folder / 'nodes.log').read_text()[-3000:]}")
+        raise AssertionError(f"no {nodes} nodes: {(self.folder / 'nodes.log').read_text()[-3000:]}")
 
-    def alive(self) -> set[str]:
-        """Addresses of the nodes that the dashboard lists as alive."""
+    def alive(self) -> list[str]:
+        """Addresses of the nodes that the dashboard lists as alive, of each one."""
         try:
             summary = json.loads(self.get("/nodes?view=summary"))["data"]["summary"]
         except (OSError, KeyError, ValueError):  # it is just starting
-            return set()
+            return []
         alive = [node for node in summary if node["raylet"].get("state") == "ALIVE"]
-        return {node["ip"] for node in alive if "ip" in node}  # a new node tells its address a little later
+        return [node["ip"] for node in alive if "ip" in node]  # a new node tells its address a little later
 
     def get(self, path: str, token: str | None = "") -> bytes:
         """What the dashboard answers; with the cluster's token unless another, or none, is given."""

@@ -63,13 +63,17 @@ class Capture(torch.optim.SGD):
         self.seen = torch.cat([p.grad.flatten().clone() for p in self.param_groups[0]["params"]])
 
 
-def one_rank(rank: int, shares: list[tuple[int, int]], folder: str) -> None:
+Shares = list[list[tuple[int, int]]]
+"""Of each process, the ranges of the images in each of its batches."""
+
+
+def one_rank(rank: int, shares: Shares, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", len(shares))
     dist.init_process_group("gloo", store=store, rank=rank, world_size=len(shares))
     torch.set_num_threads(1)
     network = seeded(TINY, 7, seed=0)
     learner = Learner(
-        torch.nn.parallel.DistributedDataParallel(network),
+        torch.nn.parallel.DistributedDataParallel(network, broadcast_buffers=False),
         network,
         OptimizerConfig(clip_norm=1e9),
         precision="fp32",
@@ -77,13 +81,13 @@ def one_rank(rank: int, shares: list[tuple[int, int]], folder: str) -> None:
     )
     learner.optimizer = capture = Capture(list(network.parameters()))
     batch = random_batch(11, seed=4)
-    start, stop = shares[rank]
+    batches = [part(batch, start, stop) for start, stop in shares[rank]]
     network.train()
     with frozen_batch_norm(network):
         # `step` turns training mode on again, batch norm included; frozen statistics are what is compared.
         learner.model.train = lambda mode=True: learner.model  # type: ignore[method-assign, assignment]
-        if stop > start:
-            learner.step(part(batch, start, stop), global_count=11, progress=0.5)
+        if batches:
+            learner.step(*batches, global_count=11, progress=0.5)
         else:
             learner.idle_step(random_batch(1, seed=9), progress=0.5)
     torch.save(capture.seen, f"{folder}/{rank}.pt")
@@ -91,10 +95,20 @@ def one_rank(rank: int, shares: list[tuple[int, int]], folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "shares", [[(0, 11)], [(0, 6), (6, 11)], [(0, 10), (10, 11)], [(0, 11), (11, 11)]], ids=str
+    "shares",
+    [
+        [[(0, 11)]],
+        [[(0, 6)], [(6, 11)]],
+        [[(0, 10)], [(10, 11)]],
+        [[(0, 11)], []],
+        [[(0, 4), (4, 9), (9, 11)]],
+        [[(0, 2), (2, 5)], [(5, 11)]],
+        [[(0, 8), (8, 9), (9, 11)], []],
+    ],
+    ids=str,
 )
 def test_workers_with_any_shares_give_the_gradient_of_the_global_batch(
-    shares: list[tuple[int, int]], tmp_path: Path
+    shares: Shares, tmp_path: Path
 ) -> None:
     mp.start_processes(one_rank, args=(shares, str(tmp_path)), nprocs=len(shares), start_method="spawn")
     expected = plain_gradient(random_batch(11, seed=4))
