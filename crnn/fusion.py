@@ -39,13 +39,16 @@ class FusionConfig:
     """Prefixes that are followed."""
     sure: float = 0.9
     """Probability of the best path from which its text stands."""
+    looks_below: float = 0.8
+    """Confidence below which an image is looked at again, see `crnn.looks`; 0 never does."""
 
     def __post_init__(self) -> None:
-        sound = isinstance(self.beam_width, int) and 1 <= self.beam_width <= MAX_BEAM and 0 <= self.sure <= 1
+        sound = isinstance(self.beam_width, int) and 1 <= self.beam_width <= MAX_BEAM
+        sound = sound and 0 <= self.sure <= 1 and 0 <= self.looks_below <= 1
         if not (sound and isfinite(self.length_bonus) and 0 <= self.weight < inf):
             raise ModelConfigError(
-                f"weight is 0 or more, length_bonus a number, beam_width 1 to {MAX_BEAM}, sure from 0 to 1: "
-                f"{self}."
+                f"weight is 0 or more, length_bonus a number, beam_width 1 to {MAX_BEAM}, sure and "
+                f"looks_below from 0 to 1: {self}."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,8 +10,6 @@ recognizer.boxes(line, hypothesis)
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
-from math import log
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +21,20 @@ from crnn.alignment import character_spans, pixel_boxes
 from crnn.batching import plan_packs, stack
 from crnn.calibration import Calibration
 from crnn.checkpoint import Bundle
-from crnn.compact import compacted
+from crnn.ctc import min_frames
 from crnn.decode import Hypothesis, best_path, prefix_beam_search
 from crnn.encoding import ImageLike, encoded
-from crnn.errors import BundleError
 from crnn.fusion import headed
 from crnn.lexicon import Lexicon, decode_with_lexicon
-from crnn.precision import Precision, use_bf16
+from crnn.looks import further_looks
+from crnn.posteriors import Posteriors
+from crnn.precision import Precision
 from crnn.preprocess import TURNS, GreyImage, decode_image, line_views
-from crnn.shipped import bundle_folder
+from crnn.shipped import fetched_folder
 
-RESOLVERS = "crnn.bundle_resolvers"
-"""Entry-point group through which other packages teach `Recognizer.load` the URI schemes they know."""
-
-_CLOSE = log(0.1)
-"""Likelihood of the best path below which bf16 is read again in fp32: rounding swaps texts that are nearly as
-likely. One photograph in three hundred to one in five is read again."""
 _BEAM = 16
 """Prefixes that are followed at least where several texts are asked for."""
+_NOTHING = Hypothesis("", 0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +57,8 @@ class Recognizer:
         device: Where to compute, such as "cpu" or "cuda:0".
         precision: As `crnn.precision`; fp32 gives the same text on every machine, bf16 nearly always.
         max_columns: Pixel columns of one batch, Σ width: what bounds memory.
-        language: Whether to read with the bundle's language model, if it has one: its confidences are
-            calibrated for that.
+        language: Whether to read with the bundle's language model, if it has one, and to look again where
+            that is unsure: its confidences are calibrated for that.
 
     Raises:
         BundleError: The weights don't fit the network.
@@ -83,10 +77,9 @@ class Recognizer:
         self.bundle = bundle
         self._fusion = bundle.language if language else None
         self.device = torch.device(device)
-        self._bf16 = use_bf16(precision, self.device)
         self.max_columns = max_columns
         self._calibration = Calibration.from_dict(bundle.calibration)
-        self._model = compacted(bundle.model()).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._posteriors = Posteriors(bundle, self.device, precision)
 
     @classmethod
     def load(
@@ -102,8 +95,7 @@ class Recognizer:
         Raises:
             BundleError: Nothing there, or not a sound bundle.
         """
-        directory = _resolve(source) if isinstance(source, str) and ":/" in source else bundle_folder(source)
-        return cls(Bundle.load(directory), device=device, precision=precision, language=language)
+        return cls(Bundle.load(fetched_folder(source)), device=device, precision=precision, language=language)
 
     def prepare(self, image: ImageLike) -> PreparedLine:
         """Decodes, turns upright, scales and pads one image.
@@ -140,16 +132,22 @@ class Recognizer:
                 are beam search's, too.
         """
         lines, turned = self.settle(lines)
-        results: list[Hypothesis | None] = [None] * len(lines)
+        results: list[Hypothesis] = [_NOTHING] * len(lines)
+        plain = lexicon is None and n_best == 1 and not spans and not others
         for members in plan_packs([line.shape[1] for line in lines], self.max_columns):
             log_probs_NTV = self.log_probs(stack(lines[i] for i in members))
-            found = self._texts(log_probs_NTV, spans, n_best, lexicon)
+            if plain:
+                found = self._first_look(log_probs_NTV)
+            else:
+                found = self._texts([lines[i] for i in members], log_probs_NTV, spans, n_best, lexicon)
             if others:
                 pairs = zip(found, log_probs_NTV, strict=True)
                 found = [self._with_others(hypothesis, item, others) for hypothesis, item in pairs]
             for i, hypothesis in zip(members, found, strict=True):
-                results[i] = _turned(hypothesis, turned[i]) if turned[i] else hypothesis
-        return [hypothesis for hypothesis in results if hypothesis is not None]
+                results[i] = hypothesis
+        if plain:  # all at once: packs of the few that one width leaves would cost more than their words
+            results = self._look_again(lines, results)
+        return [_turned(h, degrees) if degrees else h for h, degrees in zip(results, turned, strict=True)]
 
     def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
         """Of each line image that has several views the one whose text is the surest; a text beats none.
@@ -167,28 +165,54 @@ class Recognizer:
         read = self.recognise(views) if views else []
         for at, i in enumerate(several):
             mine = range(at * len(TURNS), (at + 1) * len(TURNS))
-            best = max(mine, key=lambda n: (bool(read[n].text), read[n].confidence, read[n].log_prob))
+            best = max(mine, key=lambda n: _sureness(read[n]))
             chosen[i], turned[i] = views[best], TURNS[best - mine.start]
         return chosen, turned
 
-    def best_texts(self, log_probs_NTV: Tensor, *, spans: bool = False) -> list[Hypothesis]:
-        """What each item holds: the best path's text, or what the language model makes of it where the path
-        is unsure; with its calibrated confidence where the bundle has one.
+    def texts(
+        self, lines: Sequence[GreyImage], log_probs_NTV: Tensor, *, spans: bool = False
+    ) -> list[Hypothesis]:
+        """What each line image holds: the best path's text, or what the language model makes of it where the
+        path is unsure, or of further looks at it where that is unsure, too; with its calibrated confidence
+        where the bundle has one.
 
         Args:
-            log_probs_NTV: As from `log_probs`, on any device.
+            lines: [H, W] each, of one width.
+            log_probs_NTV: Of them, as from `log_probs`, on any device.
             spans: Whether to note the frames of each character.
         """
-        charset = self.bundle.charset
-        paths = found = best_path(log_probs_NTV, charset, spans=spans)
+        found = self._look_again(lines, self._first_look(log_probs_NTV, spans=spans))
+        if not spans:
+            return found
+        return [
+            each if len(each.spans) == len(each.text) else self._with_spans(each, item.cpu())
+            for each, item in zip(found, log_probs_NTV, strict=True)
+        ]
+
+    def _first_look(self, log_probs_NTV: Tensor, *, spans: bool = False) -> list[Hypothesis]:
+        found = best_path(log_probs_NTV, self.bundle.charset, spans=spans)
         if self._fusion is not None:
-            found = self._fusion.decide(paths, log_probs_NTV, charset)
-            if spans:
-                found = [
-                    each if each is path else self._with_spans(each, item.cpu())
-                    for each, path, item in zip(found, paths, log_probs_NTV, strict=True)
-                ]
+            found = self._fusion.decide(found, log_probs_NTV, self.bundle.charset)
         return found if self._calibration is None else self._calibration.apply(found)
+
+    def _look_again(self, lines: Sequence[GreyImage], found: Sequence[Hypothesis]) -> list[Hypothesis]:
+        """The surest text of all looks at each image that fits into the frames of the first look."""
+        best = list(found)
+        below = self._fusion.config.looks_below if self._fusion else 0.0
+        looks = [
+            (i, look)
+            for i, hypothesis in enumerate(found)
+            if hypothesis.confidence < below
+            for look in further_looks(lines[i], self.bundle.preprocess)
+        ]
+        for members in plan_packs([look.shape[1] for _, look in looks], self.max_columns):
+            log_probs_NTV = self.log_probs(stack(looks[m][1] for m in members))
+            for m, hypothesis in zip(members, self._first_look(log_probs_NTV), strict=True):
+                i = looks[m][0]
+                needed = min_frames(self.bundle.charset.encode(hypothesis.text))
+                if needed <= self.bundle.network.num_frames(lines[i].shape[1]):
+                    best[i] = max(best[i], hypothesis, key=_sureness)
+        return best
 
     def boxes(self, line: PreparedLine, hypothesis: Hypothesis) -> list[tuple[float, float]]:
         """Left and right edge of each character in pixels of the upright original, turned as it was read.
@@ -208,18 +232,22 @@ class Recognizer:
         )
 
     def _texts(
-        self, log_probs_NTV: Tensor, spans: bool, n_best: int, lexicon: Lexicon | None
+        self,
+        lines: Sequence[GreyImage],
+        log_probs_NTV: Tensor,
+        spans: bool,
+        n_best: int,
+        lexicon: Lexicon | None,
     ) -> list[Hypothesis]:
         if lexicon is None and n_best == 1:
-            return self.best_texts(log_probs_NTV, spans=spans)
+            return self.texts(lines, log_probs_NTV, spans=spans)
         charset, log_probs_NTV = self.bundle.charset, log_probs_NTV.cpu()
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
-            paths = best_path(log_probs_NTV, charset)
-            read = self._fusion.decide(paths, log_probs_NTV, charset) if self._fusion else None
             found = [self._search(item, n_best) for item in log_probs_NTV]
-            if read is not None:
+            if self._fusion is not None:
+                read = self.texts(lines, log_probs_NTV)
                 found = [headed(several, one) for several, one in zip(found, read, strict=True)]
         if not spans:
             return found
@@ -248,27 +276,8 @@ class Recognizer:
         )
 
     def log_probs(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
-        """Log-probabilities of each class at each frame, for line images of one canonical width.
-
-        Args:
-            images_NCHW: uint8, C = 1.
-
-        Returns:
-            float32 [N, T, V] on the CPU, normalised over V.
-        """
-        return self._log_probs(images_NCHW).cpu()
-
-    def _log_probs(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
-        """The same, left on the device."""
-        images = torch.from_numpy(images_NCHW).to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-                log_probs_NTV: Tensor = self._model(images).float().log_softmax(dim=-1)
-            if self._bf16:
-                close = log_probs_NTV.amax(dim=-1).sum(dim=-1) < _CLOSE
-                if close.any():
-                    log_probs_NTV[close] = self._model(images[close]).log_softmax(dim=-1)
-            return log_probs_NTV
+        """As `crnn.posteriors.Posteriors`, on the CPU: float32 [N, T, V]."""
+        return self._posteriors(images_NCHW).cpu()
 
     def __call__(self, images: Sequence[ImageLike]) -> list[Hypothesis]:
         """Reads images of any kind that `prepare` takes; results in their order.
@@ -279,17 +288,11 @@ class Recognizer:
         return self.recognise([self.prepare(image).pixels for image in images])
 
 
+def _sureness(hypothesis: Hypothesis) -> tuple[bool, float, float]:
+    """By which readings of an image are ranked; a text beats none."""
+    return bool(hypothesis.text), hypothesis.confidence, hypothesis.log_prob
+
+
 def _turned(hypothesis: Hypothesis, degrees: int) -> Hypothesis:
     others = tuple(_turned(other, degrees) for other in hypothesis.alternatives)
     return replace(hypothesis, turned=degrees, alternatives=others)
-
-
-def _resolve(uri: str) -> Path:
-    scheme = uri.split(":", 1)[0]
-    for entry_point in entry_points(group=RESOLVERS, name=scheme):
-        return Path(entry_point.load()(uri))
-    known = sorted({e.name for e in entry_points(group=RESOLVERS)})
-    raise BundleError(
-        f"Nothing installed here knows how to fetch {uri}: the schemes known are {known or 'none'}. "
-        "Install the project (pip install -e .), or give a folder."
-    )

@@ -5,15 +5,19 @@ crnn/models/NAME/bundle.json, weights.safetensors, language.safetensors, README.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from crnn.checkpoint import DESCRIPTION, Bundle
+from crnn.errors import BundleError
 
 MODELS = Path(__file__).with_name("models")
 """Folder with a bundle's folder for each."""
+RESOLVERS = "crnn.bundle_resolvers"
+"""Entry-point group through which other packages teach `fetched_folder` the URI schemes they know."""
 DEFAULT = "latin94"
 """What reads where nobody names a model."""
 
@@ -30,6 +34,24 @@ def bundle_folder(source: str | Path) -> Path:
         source: Such as latin94-small, or ./latin94-small for a folder that happens to be called the same.
     """
     return shipped_models().get(source, Path(source)) if isinstance(source, str) else source
+
+
+def fetched_folder(source: str | Path) -> Path:
+    """As `bundle_folder`; also of a URI, once the package that knows its scheme has brought it here.
+
+    Raises:
+        BundleError: No package knows it.
+    """
+    if not isinstance(source, str) or ":/" not in source:
+        return bundle_folder(source)
+    scheme = source.split(":", 1)[0]
+    for entry_point in entry_points(group=RESOLVERS, name=scheme):
+        return Path(entry_point.load()(source))
+    known = sorted({e.name for e in entry_points(group=RESOLVERS)})
+    raise BundleError(
+        f"Nothing installed here knows how to fetch {source}: the schemes known are {known or 'none'}. "
+        "Install the project (pip install -e .), or give a folder."
+    )
 
 
 def halved(bundle: Bundle) -> Bundle:

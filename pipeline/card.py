@@ -66,7 +66,7 @@ def model_card(
         bundle: As it is shipped.
         training: Where it comes from.
         reports: Of this very bundle on the same sets, under one protocol each; the first is the field's.
-        bare: The same as the first, read without the language model, where there is one.
+        bare: The same as the first, read without the language model and further looks, where there is one.
     """
     model, main = bundle.model(), reports[0]
     flops = forward_flops(bundle.network, bundle.charset.num_classes, 100)
@@ -193,9 +193,10 @@ def _language(bundle: Bundle) -> str:
     if bundle.language is None:
         return "none"
     model, config = bundle.language.model, bundle.language.config
+    looks = f"; confidences below {config.looks_below:g} bring further looks" if config.looks_below else ""
     return (
         f"{model.order}-gram of characters, learnt from strings of the generator's training split; weight "
-        f"{config.weight:g}, asked where the best path is below {config.sure:g}"
+        f"{config.weight:g}, asked where the best path is below {config.sure:g}{looks}"
     )
 
 

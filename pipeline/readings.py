@@ -226,8 +226,9 @@ class Reader:
         aside = time.perf_counter() - paused
         lines, _ = self._recognizer.settle(lines)
         for members in plan_packs([line.shape[1] for line in lines], self._recognizer.max_columns):
-            log_probs_NTV = self._recognizer.log_probs(stack(lines[i] for i in members))
-            hypotheses = self._recognizer.best_texts(log_probs_NTV)
+            pack = [lines[i] for i in members]
+            log_probs_NTV = self._recognizer.log_probs(stack(pack))
+            hypotheses = self._recognizer.texts(pack, log_probs_NTV)
             paused = time.perf_counter()
             numbers = [readable[i] for i in members]
             mine = {name: [each[i] for i in numbers] for name, each in lexicons.items()}

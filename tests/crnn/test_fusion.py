@@ -99,6 +99,7 @@ def test_frames_that_only_wait_change_nothing() -> None:
         {"beam_width": 10**9},
         {"sure": 1.1},
         {"sure": -0.1},
+        {"looks_below": 1.1},
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:

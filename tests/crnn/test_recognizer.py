@@ -20,6 +20,7 @@ from crnn.errors import BundleError, ImageRejectedError
 from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon
+from crnn.looks import further_looks
 from crnn.model import PAPER, SMALL, CRNNConfig, seeded
 from crnn.preprocess import PreprocessConfig, line_views
 from crnn.recognizer import Recognizer
@@ -113,7 +114,8 @@ def test_confidences_are_calibrated_as_the_bundle_says() -> None:
 
 def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out() -> None:
     plain = RECOGNIZERS["small"]
-    fusion = Fusion(model=CharacterModel(["abc", "hello"], ALNUM36), config=FusionConfig(weight=2.0))
+    config = FusionConfig(weight=2.0, looks_below=0.0)
+    fusion = Fusion(model=CharacterModel(["abc", "hello"], ALNUM36), config=config)
     bundle = replace(plain.bundle, language=fusion)
     fluent, bare = Recognizer(bundle), Recognizer(bundle, language=False)
     lines = [plain.prepare(noise(width, 32, width)).pixels for width in (60, 100, 61)]
@@ -128,10 +130,41 @@ def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out()
         assert len({several.text, *(h.text for h in several.alternatives)}) == 3
         listed = [h.log_prob for h in several.alternatives]
         assert listed == sorted(listed, reverse=True)
-    (sure,) = Recognizer(replace(bundle, language=replace(fusion, config=FusionConfig(sure=0.0)))).recognise(
-        lines[:1]
-    )
+    trusting = replace(fusion, config=replace(config, sure=0.0))
+    (sure,) = Recognizer(replace(bundle, language=trusting)).recognise(lines[:1])
     assert sure.text == before[0].text
+
+
+def test_what_is_not_read_surely_is_looked_at_again_and_the_surest_text_counts() -> None:
+    plain = RECOGNIZERS["small"]
+    calibration = Calibration(bias=0.5, likelihood=-0.3, curvature=-0.02, length=0.1).to_dict()
+    model = CharacterModel(["abc", "hello"], ALNUM36)
+    once, twice = (
+        Recognizer(
+            replace(
+                plain.bundle,
+                calibration=calibration,
+                language=Fusion(model=model, config=FusionConfig(looks_below=below)),
+            )
+        )
+        for below in (0.0, 0.685)
+    )
+    lines = [plain.prepare(noise(20 + 9 * i, 32, i)).pixels for i in range(12)]
+    expected = []
+    for line, first in zip(lines, once.recognise(lines), strict=True):
+        found = [first]
+        if first.confidence < 0.685:
+            found += once.recognise(further_looks(line, plain.bundle.preprocess))
+        expected.append(max(found, key=lambda h: (bool(h.text), h.confidence, h.log_prob)))
+    read = twice.recognise(lines, spans=True)
+    assert [h.text for h in read] == [h.text for h in expected]
+    assert [h.confidence for h in read] == pytest.approx([h.confidence for h in expected], rel=1e-3)
+    changed = [a.text != b.text for a, b in zip(read, once.recognise(lines), strict=True)]
+    assert any(changed)
+    assert not all(changed)
+    assert all(len(h.spans) == len(h.text) for h in read)
+    assert [h.text for h in twice.recognise(lines, n_best=2)] == [h.text for h in read]
+    assert [twice.recognise([line])[0].text for line in lines] == [h.text for h in read]
 
 
 def test_bf16_reads_again_in_fp32_what_it_is_not_sure_of() -> None:

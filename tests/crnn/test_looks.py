@@ -1,0 +1,37 @@
+"""Further looks at a line image: what they show of it, and how wide they are."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crnn.looks import further_looks
+from crnn.preprocess import PAD_GREY, PreprocessConfig
+
+
+@pytest.mark.parametrize("height", [32, 48])
+def test_a_nearer_look_leaves_out_what_is_at_the_top_and_bottom_and_keeps_the_columns(height: int) -> None:
+    line = np.full((height, 120), 200, np.uint8)
+    line[:2] = line[-2:] = 0
+    line[height // 4 : -height // 4, 30:50] = 10
+    nearer, _ = further_looks(line, PreprocessConfig(height=height))
+    assert nearer.shape == line.shape
+    assert nearer[:, :25].min() > 190
+    dark = nearer[:, 40] < 100
+    assert dark.sum() == pytest.approx(height / 2 * 32 / 26, abs=2)
+    assert np.flatnonzero((nearer < 100).any(axis=0)).tolist() == list(range(30, 50))
+
+
+def test_a_wider_look_stretches_the_columns_and_pads_as_any_line_image() -> None:
+    config = PreprocessConfig()
+    line = np.random.default_rng(0).integers(0, 256, (4, 13), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    _, wider = further_looks(line, config)
+    assert wider.shape == (32, config.canonical_width(135))
+    assert (wider[:, 135:] == PAD_GREY).all()
+    again = Image.fromarray(wider[:, :135]).resize((104, 32), Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(again).astype(int) - line).mean() < 10
+
+
+def test_what_is_too_wide_to_be_widened_is_only_looked_at_nearer() -> None:
+    config = PreprocessConfig(max_width=128)
+    assert [look.shape[1] for look in further_looks(np.zeros((32, 128), np.uint8), config)] == [128]
+    assert [look.shape[1] for look in further_looks(np.zeros((32, 96), np.uint8), config)] == [96, 128]
