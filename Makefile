@@ -18,7 +18,7 @@ help:
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
 	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
-	echo "make cluster-test  clusters of several nodes: one that dies, who may come in; as root, minutes"
+	echo "make cluster-test  hosts that die or are cut off, who may come in, the runbook; as root, 20 minutes"
 	echo "make browser-test  MLflow's pages after a small run, in headless Chromium; two minutes"
 	echo "make lint   style, types and layers only"
 	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 PATIENCE_S = 90.0
 MARKER = "TEST_NODE"
+NIGHTLY = ("ray::MapWorker(MapBatches(PackAndRecognise", "ray::MapBatches(")
+"""What the names of processes begin with that read or recognise for a night right now."""
 
 
 def free_port() -> int:
@@ -41,6 +43,8 @@ class Host:
     """What its commands begin with, such as ip netns exec NAME."""
     name: str = field(default_factory=lambda: secrets.token_hex(8))
     """Marks its processes."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Its own, beside the cluster's."""
     process: "subprocess.Popen[bytes] | None" = None
 
 
@@ -97,7 +101,9 @@ class RayCluster:
         if "--head" in flags:
             command.append(f"--temp-dir={self.folder}")
         environment = self.client() | {"RAY_JOB_STOP_WAIT_TIME_S": "30", MARKER: host.name}
-        environment |= self.environment
+        # The nodes have the machine's memory, and would end their work for what others take of it.
+        environment |= {"RAY_memory_monitor_refresh_ms": "0"}
+        environment |= {**self.environment, **host.environment}
         with (self.folder / "nodes.log").open("ab") as log:
             host.process = subprocess.Popen(
                 [*host.prefix, *command, *flags],

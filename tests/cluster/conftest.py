@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import Network, unavailable
-from tests.cluster.services import BINARIES, mlflow, postgres, store
+from tests.cluster.hosts import Network, unavailable, with_disk
+from tests.cluster.services import BINARIES, Service, mlflow, postgres, store
 from tests.rays import Host, RayCluster, kill, processes
 
 PROVED: list[tuple[str, str]] = []
@@ -29,6 +29,10 @@ class Place:
     """What jobs need to reach store and MLflow; the nodes have it, and nobody else."""
     folder: Path
     """Of the services' logs and data."""
+    mlflow: Service
+    mlflow_ip: str
+    mlflow_prefix: list[str]
+    """What commands on MLflow's host begin with, Postgres' too."""
     secrets: dict[str, str]
     """All that must never be shown, by what they are for."""
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -60,6 +64,8 @@ class Place:
         for _ in range(5):
             if host.process is None or host.process.poll() is not None:
                 kill(host)
+                # A machine that takes another's place has fetched nothing yet.
+                host.environment = {"XDG_CACHE_HOME": tempfile.mkdtemp(dir=self.folder / "disks")}
                 self.cluster.workers = [h for h in self.cluster.workers if h is not host]
                 self.cluster.add(host, num_cpus=2)  # with one, the recogniser would leave readers none
             end = time.monotonic() + 60
@@ -90,14 +96,15 @@ def place() -> Iterator[Place]:
         aws = {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "test-key",
-            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(12),
+            "AWS_SECRET_ACCESS_KEY": canary(),
             "AWS_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         os.environ.update(aws)  # of this process too, which looks at what the jobs wrote
         make_buckets("mlflow")
         ip, prefix = network.add("mlflow")
-        secret = {"database": secrets.token_hex(12), "admin": secrets.token_hex(12)}
+        mlflow_ip, mlflow_prefix = ip, prefix
+        secret = {"database": canary(), "admin": canary()}
         services.append(postgres(ip, prefix, folder, secret["database"]))
         services.append(mlflow(ip, prefix, folder, secret, aws))
         environment = aws | {
@@ -120,11 +127,16 @@ def place() -> Iterator[Place]:
             cluster=cluster,
             environment=environment,
             folder=folder,
+            mlflow=services[-1],
+            mlflow_ip=mlflow_ip,
+            mlflow_prefix=mlflow_prefix,
             secrets=secret | {"store": aws["AWS_SECRET_ACCESS_KEY"], "Ray": cluster.token},
         )
         for name in WORKERS:
             ip, prefix = network.add(name)
-            place.hosts[name] = Host(ip=ip, prefix=prefix)
+            disk = folder / "disks" / name
+            disk.mkdir(parents=True)
+            place.hosts[name] = Host(ip=ip, prefix=[*prefix, *with_disk(disk, cluster.folder)])
         place.whole()
         yield place
     finally:
@@ -134,6 +146,11 @@ def place() -> Iterator[Place]:
             service.stop()
         network.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def canary() -> str:
+    """A secret that looks different where it is quoted for a URL."""
+    return f"/{secrets.token_hex(12)}+="
 
 
 def make_buckets(*names: str) -> None:

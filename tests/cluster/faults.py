@@ -2,10 +2,15 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tests.cluster.conftest import Place
+from tests.conftest import S3Server
 from tests.rays import kill
+
+OUT_OF_REACH_S = 60.0
+"""How long MLflow is, while hosts are lost."""
 
 
 def until(sign: Callable[[], object], job: "subprocess.Popen[str]") -> None:
@@ -27,3 +32,14 @@ def lose_two(
     cut = next(iter(place.at_work(names)))
     place.network.cut(cut)
     return cut
+
+
+@contextmanager
+def slow_store(place: Place, path: str) -> Iterator[None]:
+    """Meanwhile the store takes ten seconds to give an object with this in its path."""
+    server = S3Server(url=place.environment["AWS_ENDPOINT_URL"])
+    server.order({"kind": "delay", "method": "GET", "path": path, "seconds": 10.0})
+    try:
+        yield
+    finally:
+        server.order()

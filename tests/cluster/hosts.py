@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 NET = "10.77.31"
 
@@ -71,6 +72,12 @@ class Network:
 def _ip(*arguments: str) -> None:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+
+
+def with_disk(disk: Path, at: Path) -> list[str]:
+    """What a host's commands begin with besides, to have a disk of its own where all have a folder."""
+    mount = 'mount --bind "$0" "$1" && shift && exec "$@"'  # `ip netns exec` has made the mounts private
+    return ["sh", "-c", mount, str(disk), str(at)]
 
 
 def on(

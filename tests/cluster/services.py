@@ -24,14 +24,19 @@ class Service:
     def __init__(
         self, prefix: Sequence[str], command: Sequence[str], log: Path, environment: dict[str, str]
     ) -> None:
-        self.log = log
-        with log.open("ab") as output:
+        self.log, self.environment = log, environment
+        self._command = [*prefix, *command]
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, at first and again after `stop`."""
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*prefix, *command],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | environment,
+                env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | self.environment,
                 start_new_session=True,
             )
 

@@ -9,13 +9,12 @@ from jobs.runtime import ExitCode
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.runs import CheckpointFiles, finished, latest_position
 from tests.cluster.conftest import PROVED, Place, make_buckets
-from tests.cluster.faults import lose_two, until
+from tests.cluster.faults import OUT_OF_REACH_S, lose_two, until
 from tests.datasets import word_rows, write_data_set
 from tests.rays import ROOT, kill
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-OUT_OF_REACH_S = 60.0
 TRAINS = ("ray::RayTrainWorker",)
 
 

@@ -11,10 +11,7 @@ import pytest
 from crnn.recognizer import Recognizer
 from jobs.runtime import ExitCode
 from pipeline.nightly.table import TranscriptTable
-from tests.rays import ROOT, Host, RayCluster, kill, processes
-
-AT_WORK = ("ray::MapWorker(MapBatches(PackAndRecognise", "ray::MapBatches(")
-"""In the names of processes that read or recognise right now."""
+from tests.rays import NIGHTLY, ROOT, Host, RayCluster, kill, processes
 
 
 @pytest.fixture
@@ -62,4 +59,4 @@ def test_a_node_that_dies_in_the_night_costs_no_row_and_doubles_none(
 
 def at_work(host: Host) -> list[str]:
     """What a node's processes do for the night at this moment."""
-    return [name for name in processes(host).values() if name.startswith(AT_WORK)]
+    return [name for name in processes(host).values() if name.startswith(NIGHTLY)]
