@@ -5,13 +5,11 @@ import signal
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 
 from crnn.checkpoint import Bundle
@@ -227,16 +225,3 @@ def test_a_data_set_with_nothing_to_learn_from_ends_before_training(
     write_data_set(str(tmp_path / "bad"), rows, shard_rows=2)
     with pytest.raises(DataError, match=r"none of 2 rows.*outside_charset"):
         train(replace(config, data=(str(tmp_path / "bad"),)))
-
-
-def test_a_step_keeps_its_images_while_workers_are_missing(config: TrainConfig, no_ray: None) -> None:
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        done = train(replace(config, workers=3, min_workers=1))
-    finally:
-        ray.shutdown()
-    plan = plan_run(config)
-    packs = [pack["count"][0].as_py() for w in plan.windows(done.audits) for pack in plan.packer.packs(w)]
-    each_step = [sum(packs[first : first + 3]) for first in range(0, len(packs), 3)]
-    assert [value for _, value in curve(config, "train/images_seen")] == list(accumulate(each_step))
-    assert done.images_seen == 472
