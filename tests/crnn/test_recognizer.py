@@ -167,19 +167,6 @@ def test_what_is_not_read_surely_is_looked_at_again_and_the_surest_text_counts()
     assert [twice.recognise([line])[0].text for line in lines] == [h.text for h in read]
 
 
-def test_bf16_reads_again_in_fp32_what_it_is_not_sure_of() -> None:
-    exact, fast = (Recognizer.load("latin94-small", precision=p) for p in ("fp32", "bf16"))  # type: ignore[arg-type]
-    word = exact.prepare(printed("Station")).pixels[:32]
-    images = stack([word, np.asarray(np.random.default_rng(0).integers(0, 256, word.shape), np.uint8)])
-    (sure, unsure), (rounded, again) = exact.log_probs(images), fast.log_probs(images)
-    likelihoods = [float(item.amax(dim=-1).sum().exp()) for item in (rounded, unsure)]
-    assert likelihoods[0] > 0.5
-    assert likelihoods[1] < 0.1
-    assert torch.allclose(again, unsure, atol=1e-4)
-    assert not torch.allclose(rounded, sure, atol=1e-4)
-    assert torch.allclose(rounded, sure, atol=1.0, rtol=0.2)
-
-
 def test_every_character_has_a_box_in_the_original_whichever_way_it_was_read() -> None:
     recognizer = RECOGNIZERS["small"]
     line = recognizer.prepare(noise(185, 50, seed=4))  # without padding, where this net reads letters too
@@ -256,12 +243,6 @@ def test_other_texts_are_added_to_the_best_path_which_stays_as_it_is() -> None:
         )
         likeliest = [other.text for other in (beam, *beam.alternatives) if other.text != plain.text]
         assert [other.text for other in found.alternatives] == likeliest[:3]
-
-
-def test_log_probabilities_are_normalised() -> None:
-    log_probs_NTV = RECOGNIZERS["small"].log_probs(stack([np.zeros((32, 64), np.uint8)]))
-    assert log_probs_NTV.shape == (1, SMALL.num_frames(64), 37)
-    assert torch.allclose(log_probs_NTV.exp().sum(-1), torch.ones(1, 16), atol=1e-5)
 
 
 def test_no_images_give_no_texts() -> None:
