@@ -1,14 +1,11 @@
 """Further looks at an image that wasn't read surely: as if the camera had been nearer, and the word wider.
 
-Both are made of the line image itself, so that whoever kept that alone can look again. Of the photographs of
-words that a network has got wrong it reads every tenth right so, and none worse that it was sure of.
+Both are made of the line image itself, so that whoever kept that alone can look again. The models' cards tell
+how well they read with them; without, 6 to 13 % more of SVT's and IC15's words were read wrong.
 """
 
-import numpy as np
-from PIL import Image
-
 from crnn.errors import ImageRejectedError
-from crnn.preprocess import PAD_GREY, GreyImage, PreprocessConfig
+from crnn.preprocess import GreyImage, PreprocessConfig, fitted
 
 _CUT = 3 / 32
 """Share of the height that a nearer look leaves out at the top, and at the bottom."""
@@ -20,22 +17,15 @@ def further_looks(line: GreyImage, config: PreprocessConfig) -> list[GreyImage]:
 
     Args:
         line: uint8 [config.height, canonical width].
+        config: As it was made with.
 
     Returns:
         Line images of the same height.
     """
     height, width = line.shape
     cut = round(height * _CUT)
-    nearer = _resized(line[cut : height - cut], width, height)
-    scaled = round(width * _WIDER)
+    nearer = fitted(line[cut : height - cut], width, config)
     try:
-        canonical = config.canonical_width(scaled)
+        return [nearer, fitted(line, round(width * _WIDER), config)]
     except ImageRejectedError:
         return [nearer]
-    wider = np.full((height, canonical), PAD_GREY, np.uint8)
-    wider[:, :scaled] = _resized(line, scaled, height)
-    return [nearer, wider]
-
-
-def _resized(grey: GreyImage, width: int, height: int) -> GreyImage:
-    return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC))

@@ -159,9 +159,22 @@ def line_image(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
         ImageRejectedError: too_wide.
     """
     height, width = grey.shape
-    scaled_width = config.scaled_width(width, height)
+    return fitted(grey, config.scaled_width(width, height), config)
+
+
+def fitted(grey: GreyImage, scaled_width: int, config: PreprocessConfig) -> GreyImage:
+    """The same, to a width that is given.
+
+    Args:
+        grey: uint8 [H, W], any size from 1×1.
+        scaled_width: In pixels, before padding.
+        config: What else there is to know.
+
+    Raises:
+        ImageRejectedError: too_wide.
+    """
     canonical = config.canonical_width(scaled_width)
-    if (height, width) != (config.height, scaled_width):
+    if grey.shape != (config.height, scaled_width):
         size = (scaled_width, config.height)
         grey = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
     line = np.full((config.height, canonical), PAD_GREY, np.uint8)
