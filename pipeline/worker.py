@@ -33,6 +33,7 @@ from pipeline.machine import available_cpus
 from pipeline.meter import Meter, Turn
 from pipeline.packing import Pack
 from pipeline.patience import looks_without_best
+from pipeline.ranks import of_ranks, sums
 from pipeline.tracking import MetricPoint
 from pipeline.validation import HeldOut, metrics
 from pipeline.worker_config import WorkerConfig
@@ -155,8 +156,8 @@ class Worker:
         meter, self.meter = self.meter, Meter()
         elapsed = self.meter.started - meter.started
         self.progress.seconds += elapsed
-        loss_sum, images, wait_s = self._sums([meter.loss_sum, meter.images, meter.wait_s])
-        of_ranks = self._of_ranks([meter.images, meter.wait_s])
+        loss_sum, images, wait_s = sums([meter.loss_sum, meter.images, meter.wait_s], self.control)
+        each = of_ranks([meter.images, meter.wait_s], self.control)
         rate = images / elapsed
         values = {
             "train/loss": loss_sum / max(images, 1),
@@ -166,9 +167,9 @@ class Worker:
             "train/images_per_s": rate,
             "train/data_wait_share": wait_s / (elapsed * self.world_size),
             "train/skipped_steps": self.progress.skipped_steps,
-            "train/left_out_rows": self._sums([len(self.progress.rejects)])[0],
+            "train/left_out_rows": sums([len(self.progress.rejects)], self.control)[0],
         }
-        for rank, (seen, waited) in enumerate(of_ranks if self.world_size > 1 else ()):
+        for rank, (seen, waited) in enumerate(each if self.world_size > 1 else ()):
             values[f"train/rank_{rank}/images_per_s"] = seen / elapsed
             values[f"train/rank_{rank}/data_wait_share"] = waited / elapsed
         values |= {key: self.progress.images / once for key, once in self.config.epoch_images.items()}
@@ -273,26 +274,12 @@ class Worker:
         """The same on all workers, whose clocks and news differ: all take what they have together."""
         spent = self.progress.seconds + time.perf_counter() - self.meter.started
         stop = self.rank == 0 and self._stop_sign.is_up()
-        images, workers, seconds, stops = self._sums([count, active, spent, stop])
+        images, workers, seconds, stops = sums([count, active, spent, stop], self.control)
         done = max(
             self.progress.images / self.config.total_images,
             seconds / self.world_size / self.config.total_seconds,
         )
         return Turn(images=int(images), active=workers > 0, done=done, stop=stops > 0)
-
-    def _sums(self, values: list[float]) -> list[float]:
-        """Sums over all ranks; a collective."""
-        if self.control is None:
-            return [float(v) for v in values]
-        tensor = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(tensor, group=self.control)
-        return [float(v) for v in tensor.tolist()]
-
-    def _of_ranks(self, values: list[float]) -> list[list[float]]:
-        """The values of each rank; a collective."""
-        before, after = self.rank * len(values), (self.world_size - 1 - self.rank) * len(values)
-        flat = self._sums([0.0] * before + values + [0.0] * after)
-        return [flat[i : i + len(values)] for i in range(0, len(flat), len(values))]
 
     def _note(self, values: dict[str, float]) -> None:
         now = time.time_ns() // 1_000_000
