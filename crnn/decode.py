@@ -1,11 +1,10 @@
-"""From frames to text: best path, and prefix beam search that sums over alignments.
+"""From frames to text by best path, and what a text that was found is told as.
 
-Shapes: N batch, T frames, V classes with the blank at 0, B prefixes in the beam. All T frames count.
+Shapes: N batch, T frames, V classes with the blank at 0. All T frames count.
 """
 
 from dataclasses import dataclass
 from math import exp
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +34,6 @@ class Hypothesis:
     """Other texts, likeliest first, where asked for."""
     turned: int = 0
     """Degrees clockwise that the image was turned by, where that made it surer."""
-
-
-class PrefixScorer(Protocol):
-    """A language model over characters, as `prefix_beam_search` asks it."""
-
-    def next_scores(self, prefix: tuple[int, ...]) -> Floats:
-        """Natural log p(next | prefix) of each class; [V], where entry 0 is the end of the text."""
-        ...
 
 
 def best_path(log_probs_NTV: Tensor, charset: Charset, *, spans: bool = False) -> list[Hypothesis]:
@@ -90,102 +81,3 @@ def _runs(classes_NT: Indices) -> list[Span]:
     written = classes_NT.ravel()[firsts] != BLANK
     first = firsts[written] % frames
     return list(zip(first.tolist(), (first + lengths[written]).tolist(), strict=True))
-
-
-def prefix_beam_search(
-    log_probs_TV: Tensor,
-    charset: Charset,
-    *,
-    beam_width: int = 16,
-    n_best: int = 1,
-    language_model: PrefixScorer | None = None,
-    weight: float = 0.5,
-    length_bonus: float = 0.0,
-) -> Hypothesis:
-    """The likeliest text found by extending the `beam_width` likeliest prefixes frame by frame.
-
-    Probabilities are summed over alignments (Graves and Jaitly 2014; Hannun et al. 2014). The result is exact
-    where the beam holds every prefix. With a language model, prefixes are ranked by
-    log p(prefix | image) + weight · log p_lm(prefix) + length_bonus · length.
-
-    Args:
-        log_probs_TV: float32, normalised over V.
-        beam_width: Prefixes that are kept from frame to frame, at least 1.
-        n_best: How many texts to give; those after the first are its `alternatives`.
-
-    Raises:
-        ValueError: A beam of no prefix.
-
-    Returns:
-        log_prob is log p(text | image) as far as the beam saw its alignments, without the language model;
-        confidence is its share among all texts that the beam holds at the end, weighed by the rank's score.
-    """
-    if beam_width < 1:
-        raise ValueError(f"A beam holds 1 prefix at least; beam_width is {beam_width}.")
-    log_probs = log_probs_TV.double().numpy()
-    num_classes = log_probs.shape[1]
-    prefixes: list[tuple[int, ...]] = [()]
-    last = np.full(1, BLANK)
-    ended_by_blank, ended_by_character = np.zeros(1), np.full(1, -np.inf)
-    prior = np.zeros(1)
-    priors_next: dict[tuple[int, ...], Floats] = {}
-
-    def extension(prefix: tuple[int, ...]) -> Floats:
-        if prefix not in priors_next:
-            assert language_model is not None
-            priors_next[prefix] = weight * language_model.next_scores(prefix) + length_bonus
-        return priors_next[prefix]
-
-    for frame in log_probs:
-        rows = np.arange(len(prefixes))
-        total = np.logaddexp(ended_by_blank, ended_by_character)
-        stay_blank = total + frame[BLANK]
-        stay_character = np.where(last == BLANK, -np.inf, ended_by_character + frame[last])
-        # A character that equals the last one is a new one only after a blank.
-        grow = total[:, None] + frame[None, :]
-        grow[rows, last] = ended_by_blank + frame[last]
-        grow[:, BLANK] = -np.inf
-        # What grows into a prefix that the beam holds already belongs to that one.
-        index = {prefix: i for i, prefix in enumerate(prefixes)}
-        parents = [(index[p[:-1]], i) for i, p in enumerate(prefixes) if p and p[:-1] in index]
-        if parents:
-            parent, child = np.array(parents).T
-            stay_character[child] = np.logaddexp(stay_character[child], grow[parent, last[child]])
-            grow[parent, last[child]] = -np.inf
-        bonus = np.zeros((len(prefixes), num_classes))
-        if language_model is not None:
-            bonus = np.stack([extension(prefix) for prefix in prefixes])
-        scores = np.concatenate(
-            [np.logaddexp(stay_blank, stay_character) + prior, (grow + prior[:, None] + bonus).ravel()]
-        )
-        keep = _largest(scores, beam_width)
-        stayed, grown = keep[keep < len(prefixes)], keep[keep >= len(prefixes)] - len(prefixes)
-        from_row, character = np.divmod(grown, num_classes)
-        prior = np.concatenate([prior[stayed], prior[from_row] + bonus[from_row, character]])
-        ended_by_blank = np.concatenate([stay_blank[stayed], np.full(len(grown), -np.inf)])
-        ended_by_character = np.concatenate([stay_character[stayed], grow[from_row, character]])
-        last = np.concatenate([last[stayed], character])
-        prefixes = [prefixes[i] for i in stayed] + [
-            (*prefixes[i], int(c)) for i, c in zip(from_row, character, strict=True)
-        ]
-    totals = np.logaddexp(ended_by_blank, ended_by_character)
-    ends = np.zeros(len(prefixes))
-    if language_model is not None:
-        ends = np.array([extension(prefix)[BLANK] - length_bonus for prefix in prefixes])
-    ranked = totals + prior + ends
-    shares = np.exp(ranked - np.logaddexp.reduce(ranked))
-    order = sorted(range(len(prefixes)), key=lambda i: (-ranked[i], prefixes[i]))[: max(n_best, 1)]
-    found = [
-        Hypothesis(charset.decode(prefixes[i]), float(totals[i]), min(float(shares[i]), 1.0)) for i in order
-    ]
-    best = found[0]
-    return Hypothesis(best.text, best.log_prob, best.confidence, alternatives=tuple(found[1:]))
-
-
-def _largest(scores: Floats, count: int) -> Indices:
-    """Indices of the largest finite scores, at most `count`; of equals, the first ones."""
-    finite = np.flatnonzero(scores > -np.inf)
-    if len(finite) <= count:
-        return finite
-    order = np.argsort(-scores[finite], kind="stable")
-    return np.sort(finite[order[:count]])

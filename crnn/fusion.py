@@ -12,10 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
+from crnn.beam import Prior, prefix_beam_search
 from crnn.charset import BLANK, Charset
-from crnn.decode import Hypothesis, prefix_beam_search
+from crnn.decode import Hypothesis
 from crnn.errors import ModelConfigError
 from crnn.language_model import CharacterModel
+from crnn.scores import ScoreTable
 
 MAX_BEAM = 1 << 14
 _TINY = 1e-300
@@ -62,16 +64,23 @@ class Fusion:
 
     model: CharacterModel
     config: FusionConfig = field(default_factory=FusionConfig)
+    _scores: ScoreTable = field(init=False, repr=False, compare=False)
+    """The model's answers so far."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scores", ScoreTable(self.model, self.model.charset.num_classes))
 
     def is_unsure(self, hypothesis: Hypothesis) -> bool:
         """Whether a best path leaves room for doubt."""
         return hypothesis.confidence < self.config.sure
 
-    def search(self, log_probs_TV: Tensor, charset: Charset, *, n_best: int = 1, beam: int = 1) -> Hypothesis:
+    def search(
+        self, items: Sequence[Tensor] | Tensor, charset: Charset, *, n_best: int = 1, beam: int = 1
+    ) -> list[Hypothesis]:
         """Beam search with the model.
 
         Args:
-            log_probs_TV: float32, normalised over V, on the CPU.
+            items: float32 [T, V] each, normalised over V, on the CPU.
             charset: Of the recogniser.
             n_best: How many texts to give; those after the first are `alternatives`.
             beam: Prefixes to follow at least.
@@ -80,20 +89,17 @@ class Fusion:
             confidence is the text's share among all that the beam holds, by their ranks; log_prob is its
             natural logarithm.
         """
-        idle = log_probs_TV[:, BLANK] > _IDLE
-        idle[1:] &= idle[:-1].clone()
-        idle[:1] = False
+        if self._scores.is_full:
+            object.__setattr__(self, "_scores", ScoreTable(self.model, self.model.charset.num_classes))
+        config = self.config
         found = prefix_beam_search(
-            log_probs_TV[~idle],
+            [_without_waiting(item) for item in items],
             charset,
-            beam_width=max(self.config.beam_width, beam),
+            beam_width=max(config.beam_width, beam),
             n_best=n_best,
-            language_model=self.model,
-            weight=self.config.weight,
-            length_bonus=self.config.length_bonus,
+            prior=Prior(scores=self._scores, weight=config.weight, length_bonus=config.length_bonus),
         )
-        others = tuple(_by_share(other) for other in found.alternatives)
-        return _by_share(found, others)
+        return [_by_share(each, tuple(_by_share(other) for other in each.alternatives)) for each in found]
 
     def decide(
         self, paths: Sequence[Hypothesis], log_probs_NTV: Tensor, charset: Charset
@@ -107,9 +113,18 @@ class Fusion:
         """
         decided, unsure = list(paths), [i for i, path in enumerate(paths) if self.is_unsure(path)]
         if unsure:
-            for i, item in zip(unsure, log_probs_NTV[unsure].cpu(), strict=True):
-                decided[i] = self.search(item, charset)
+            found = self.search(log_probs_NTV[unsure].cpu(), charset)
+            for i, hypothesis in zip(unsure, found, strict=True):
+                decided[i] = hypothesis
         return decided
+
+
+def _without_waiting(log_probs_TV: Tensor) -> Tensor:
+    """The frames without those that only follow another one of a sure blank."""
+    idle = log_probs_TV[:, BLANK] > _IDLE
+    idle[1:] &= idle[:-1].clone()
+    idle[:1] = False
+    return log_probs_TV[~idle]
 
 
 def headed(several: Hypothesis, first: Hypothesis) -> Hypothesis:

@@ -2,10 +2,10 @@
 
 Interpolated Witten-Bell smoothing (Chen and Goodman 1998): every character stays possible after every prefix,
 so that names and numbers that are in no list can still be read.
-Shapes: C contexts, F followers of all contexts, V classes of the charset with the blank at 0.
+Shapes: C contexts, F followers of all contexts, P prefixes, V classes of the charset with the blank at 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -19,8 +19,6 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 MAX_ORDER = 64
 _MOST = 80.0
 """Natural logarithm of a count, at most."""
-_REMEMBERED = 1 << 14
-"""Contexts whose scores are kept: those of a few hundred words come again and again."""
 
 
 class _Table(NamedTuple):
@@ -79,23 +77,38 @@ class CharacterModel:
 
     def _take(self, charset: Charset, order: int, table: _Table) -> None:
         self.charset, self.order, self._table = charset, order, table
-        self._scores: dict[tuple[int, ...], Floats] = {}
 
-    def next_scores(self, prefix: tuple[int, ...]) -> Floats:
-        """Natural log p(next | prefix) of each class; [V], entry 0 is the end of the word. Not to be written
-        to."""
-        context = prefix[max(0, len(prefix) - self.order + 1) :]
-        scores = self._scores.get(context)
-        if scores is None:
-            if len(self._scores) >= _REMEMBERED:
-                self._scores.clear()
-            scores = self._scores[context] = np.log(self._distribution(context))
+    def next_scores(self, prefixes: Sequence[tuple[int, ...]]) -> Floats:
+        """Natural log p(next | prefix) of each class after each prefix; [P, V], column 0 is the end of the
+        word."""
+        size, table = self.charset.num_classes, self._table
+        shares = np.full((len(prefixes), size), 1.0 / size)
+        for length in range(self.order):
+            known = []
+            for row, prefix in enumerate(prefixes):
+                span = table.spans.get(prefix[len(prefix) - length :]) if len(prefix) >= length else None
+                if span is not None:
+                    known.append((row, *span))
+            if not known:
+                continue
+            rows, starts, ends = np.array(known).T
+            kinds = ends - starts
+            firsts = kinds.cumsum() - kinds
+            of_row = np.repeat(np.arange(len(rows)), kinds)
+            at = np.arange(len(of_row)) + (starts - firsts)[of_row]
+            counts = table.counts[at]
+            # As many followers as a context has had, so likely is another one.
+            totals = np.add.reduceat(counts, firsts) + kinds
+            shares[rows] *= (kinds / totals)[:, None]
+            shares[rows[of_row], table.codes[at]] += counts / totals[of_row]
+        scores: Floats = np.log(shares)
         return scores
 
     def log_prob(self, word: str) -> float:
         """Natural log of the probability of a whole word of the charset, its end included."""
         codes = (*self.charset.encode(word), BLANK)
-        return float(sum(self.next_scores(codes[:i])[code] for i, code in enumerate(codes)))
+        scores = self.next_scores([codes[:i] for i in range(len(codes))])
+        return float(scores[np.arange(len(codes)), codes].sum())
 
     def pruned(self, context: float, follower: float) -> "CharacterModel":
         """The same without what was seen seldom: a smaller model, for which shorter contexts answer.
@@ -163,20 +176,6 @@ class CharacterModel:
         other = CharacterModel.__new__(CharacterModel)
         other._take(self.charset, self.order, table)
         return other
-
-    def _distribution(self, context: tuple[int, ...]) -> Floats:
-        size = self.charset.num_classes
-        shorter = self._distribution(context[1:]) if context else np.full(size, 1.0 / size)
-        span = self._table.spans.get(context)
-        if span is None:
-            return shorter
-        codes, counts = (column[slice(*span)] for column in (self._table.codes, self._table.counts))
-        # As many followers as a context has had, so likely is another one.
-        kinds = float(len(codes))
-        total = float(counts.sum()) + kinds
-        smoothed: Floats = shorter * (kinds / total)
-        smoothed[codes] += counts / total
-        return smoothed
 
 
 def _table(seen: Mapping[tuple[int, ...], Mapping[int, float]]) -> _Table:

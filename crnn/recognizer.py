@@ -19,10 +19,11 @@ from torch import Tensor
 
 from crnn.alignment import character_spans, pixel_boxes
 from crnn.batching import plan_packs, stack
+from crnn.beam import prefix_beam_search
 from crnn.calibration import Calibration
 from crnn.checkpoint import Bundle
 from crnn.ctc import min_frames
-from crnn.decode import Hypothesis, best_path, prefix_beam_search
+from crnn.decode import Hypothesis, best_path
 from crnn.encoding import ImageLike, encoded
 from crnn.fusion import headed
 from crnn.lexicon import Lexicon, decode_with_lexicon
@@ -141,8 +142,7 @@ class Recognizer:
             else:
                 found = self._texts([lines[i] for i in members], log_probs_NTV, spans, n_best, lexicon)
             if others:
-                pairs = zip(found, log_probs_NTV, strict=True)
-                found = [self._with_others(hypothesis, item, others) for hypothesis, item in pairs]
+                found = self._with_others(found, log_probs_NTV, others)
             for i, hypothesis in zip(members, found, strict=True):
                 results[i] = hypothesis
         if plain:  # all at once: packs of the few that one width leaves would cost more than their words
@@ -245,7 +245,7 @@ class Recognizer:
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
-            found = [self._search(item, n_best) for item in log_probs_NTV]
+            found = self._search(log_probs_NTV, n_best)
             if self._fusion is not None:
                 read = self.texts(lines, log_probs_NTV)
                 found = [headed(several, one) for several, one in zip(found, read, strict=True)]
@@ -255,18 +255,19 @@ class Recognizer:
             self._with_spans(hypothesis, item) for hypothesis, item in zip(found, log_probs_NTV, strict=True)
         ]
 
-    def _with_others(self, read: Hypothesis, log_probs_TV: Tensor, count: int) -> Hypothesis:
-        found = self._search(log_probs_TV, count + 1)
-        different = [other for other in (found, *found.alternatives) if other.text != read.text]
-        return replace(
-            read, alternatives=tuple(replace(other, alternatives=()) for other in different[:count])
-        )
+    def _with_others(self, read: Sequence[Hypothesis], log_probs_NTV: Tensor, count: int) -> list[Hypothesis]:
+        several = []
+        for one, found in zip(read, self._search(log_probs_NTV, count + 1), strict=True):
+            different = [other for other in (found, *found.alternatives) if other.text != one.text]
+            others = tuple(replace(other, alternatives=()) for other in different[:count])
+            several.append(replace(one, alternatives=others))
+        return several
 
-    def _search(self, log_probs_TV: Tensor, n_best: int) -> Hypothesis:
+    def _search(self, log_probs_NTV: Tensor, n_best: int) -> list[Hypothesis]:
         charset, width = self.bundle.charset, max(_BEAM, n_best)
         if self._fusion is not None:
-            return self._fusion.search(log_probs_TV, charset, n_best=n_best, beam=width)
-        return prefix_beam_search(log_probs_TV, charset, beam_width=width, n_best=n_best)
+            return self._fusion.search(log_probs_NTV, charset, n_best=n_best, beam=width)
+        return prefix_beam_search(log_probs_NTV, charset, beam_width=width, n_best=n_best)
 
     def _with_spans(self, hypothesis: Hypothesis, log_probs_TV: Tensor) -> Hypothesis:
         return replace(

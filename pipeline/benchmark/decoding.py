@@ -6,11 +6,13 @@ from functools import partial
 
 import numpy as np
 
+from crnn.beam import Prior, prefix_beam_search
 from crnn.charset import ALNUM36
-from crnn.decode import best_path, prefix_beam_search
+from crnn.decode import best_path
 from crnn.fusion import Fusion
 from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon, decode_with_lexicon
+from crnn.scores import ScoreTable
 from pipeline.benchmark.measure import Row, Setting, memory_bytes_per_second, rate, row, torch_threads
 from pipeline.benchmark.posteriors import Pack, peaked_posteriors
 from pipeline.lexicons import PAPERS_DISTANCE
@@ -19,7 +21,6 @@ LARGE, SMALL = 50_000, 50
 """Entries of the lexicons: the paper's largest, and those that SVT's images have."""
 _WORDS = 512
 _PACK_STEP = 4  # slow ways are measured on every fourth pack
-_BEAM_WORDS = 16
 _STRANGERS, _STRANGE_LENGTH = 32, 14
 """Texts that no lexicon holds anything like, and their characters: codes and serial numbers."""
 _STAGE, _UNIT = "decode", "words/s"
@@ -116,21 +117,15 @@ def decoding(setting: Setting) -> Iterator[Row]:
             return fusion.decide(best_path(packs[i].log_probs_NTV, ALNUM36), packs[i].log_probs_NTV, ALNUM36)
 
         yield measure("language model where unsure", partial(over_packs, decide, _PACK_STEP), best.value)
+        prior = Prior(scores=ScoreTable(n_gram, ALNUM36.num_classes))
         searches: dict[str, Callable[..., object]] = {
             "beam 4": partial(prefix_beam_search, beam_width=4),
             "beam 16": partial(prefix_beam_search, beam_width=16),
-            "beam 16 with n-gram": partial(prefix_beam_search, beam_width=16, language_model=n_gram),
+            "beam 16 with n-gram": partial(prefix_beam_search, beam_width=16, prior=prior),
         }
+
+        def search_pack(search: Callable[..., object], i: int) -> object:
+            return search(packs[i].log_probs_NTV, ALNUM36)
+
         for name, search in searches.items():
-            yield measure(name, partial(_one_by_one, search, packs), best.value)
-
-
-def _one_by_one(search: Callable[..., object], packs: Sequence[Pack]) -> int:
-    done = 0
-    for pack in packs:
-        for item in pack.log_probs_NTV:
-            search(item, ALNUM36)
-            done += 1
-            if done == _BEAM_WORDS:
-                return done
-    return done
+            yield measure(name, partial(over_packs, partial(search_pack, search), _PACK_STEP), best.value)

@@ -1,12 +1,14 @@
 """Reading with a language model: where it is asked, what it changes, and that the sure stands."""
 
 import math
+import pickle
 from itertools import product
 
 import pytest
 import torch
 from torch import Tensor
 
+from crnn.beam import prefix_beam_search
 from crnn.charset import Charset
 from crnn.ctc import log_prob
 from crnn.decode import best_path
@@ -41,7 +43,7 @@ def test_with_a_beam_that_holds_everything_it_is_the_best_of_all_texts(seed: int
     config = FusionConfig(weight=0.7, length_bonus=0.3, beam_width=10_000)
     for item in posteriors(seed):
         expected = ranks(item, config)
-        found = Fusion(model=MODEL, config=config).search(item, ABC, n_best=3)
+        (found,) = Fusion(model=MODEL, config=config).search([item], ABC, n_best=3)
         best = sorted(expected, key=lambda text: -expected[text])[:3]
         assert [found.text, *(other.text for other in found.alternatives)] == best
         total = math.log(sum(math.exp(rank) for rank in expected.values()))
@@ -59,18 +61,16 @@ def test_what_the_network_is_sure_of_stands_and_costs_no_search(monkeypatch: pyt
     fusion = Fusion(model=MODEL)
     decided = fusion.decide(paths, items, ABC)
     for path, each, item, is_sure in zip(paths, decided, items, sure, strict=True):
-        assert each is path if is_sure else each == fusion.search(item, ABC)
+        assert each is path if is_sure else [each] == fusion.search([item], ABC)
     monkeypatch.setattr("crnn.fusion.prefix_beam_search", None)
     assert Fusion(model=MODEL, config=FusionConfig(sure=0.0)).decide(paths, items, ABC) == paths
 
 
 def test_without_weight_and_bonus_it_is_plain_beam_search() -> None:
-    from crnn.decode import prefix_beam_search
-
     fusion = Fusion(model=MODEL, config=FusionConfig(weight=0.0, length_bonus=0.0, beam_width=5))
     for item in posteriors(3):
-        plain = prefix_beam_search(item, ABC, beam_width=5)
-        found = fusion.search(item, ABC)
+        (plain,) = prefix_beam_search([item], ABC, beam_width=5)
+        (found,) = fusion.search([item], ABC)
         assert found.text == plain.text
         assert found.confidence == pytest.approx(plain.confidence)
 
@@ -83,7 +83,7 @@ def test_frames_that_only_wait_change_nothing() -> None:
     for item in posteriors(5, count=8, frames=5):
         bare = torch.cat([wait[:1], item[:3], wait[:1], item[3:], wait[:1]])
         long = torch.cat([wait, item[:3], wait, item[3:], wait])
-        few, many = fusion.search(bare, ABC), fusion.search(long, ABC)
+        few, many = fusion.search([bare, long], ABC)
         assert (few.text, few.confidence) == (many.text, pytest.approx(many.confidence))
 
 
@@ -105,3 +105,13 @@ def test_frames_that_only_wait_change_nothing() -> None:
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ModelConfigError, match="weight is 0 or more"):
         FusionConfig(**change)  # type: ignore[arg-type]
+
+
+def test_a_full_memory_of_the_model_s_answers_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Fusion(model=MODEL).search(posteriors(7), ABC)
+    monkeypatch.setattr("crnn.scores._MANY", 2)
+    fusion = Fusion(model=MODEL)
+    for _ in range(3):
+        assert fusion.search(posteriors(7), ABC) == expected
+        assert len(fusion._scores._contexts) < 40
+    assert pickle.loads(pickle.dumps(fusion)).search(posteriors(7), ABC) == expected

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crnn.beam import Prior, prefix_beam_search
 from crnn.charset import ALNUM36, LATIN94, Charset
-from crnn.decode import best_path, prefix_beam_search
+from crnn.decode import best_path
 from crnn.language_model import CharacterModel
+from crnn.scores import ScoreTable
 
 AB = Charset(characters="ab")
 
@@ -23,7 +25,7 @@ AB = Charset(characters="ab")
 def test_what_may_follow_any_prefix_adds_up_to_1_and_nothing_is_impossible(
     words: list[str], order: int, prefix: list[int]
 ) -> None:
-    scores = CharacterModel(words, AB, order=order).next_scores(tuple(prefix))
+    (scores,) = CharacterModel(words, AB, order=order).next_scores([tuple(prefix)])
     assert np.exp(scores).sum() == pytest.approx(1.0)
     assert np.isfinite(scores).all()
 
@@ -36,10 +38,9 @@ def test_probabilities_of_all_words_add_up_to_1() -> None:
 
 def test_probabilities_by_hand() -> None:
     model = CharacterModel(["ab", "ac"], AB, order=2)  # "ac" is outside of the charset
-    first = np.exp(model.next_scores(()))
+    first, after_a = np.exp(model.next_scores([(), (1,)]))
     # Seen with no context: a, b, end, once each; 3 kinds; mixed with 1/3 each.
     assert first == pytest.approx([1 / 3, 1 / 3, 1 / 3])
-    after_a = np.exp(model.next_scores((1,)))
     assert after_a == pytest.approx([(0 + 1 / 3) / 2, (0 + 1 / 3) / 2, (1 + 1 / 3) / 2])
 
 
@@ -86,7 +87,7 @@ WORDS = ["street", "station", "stop", "hotel", "house", "house", "market", "Main
 
 def all_scores(model: CharacterModel, words: list[str]) -> np.ndarray:
     prefixes = {tuple(model.charset.encode(word)[:n]) for word in words for n in range(len(word) + 1)}
-    return np.stack([model.next_scores(prefix) for prefix in sorted(prefixes)])
+    return model.next_scores(sorted(prefixes))
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
@@ -150,23 +151,17 @@ def test_a_pruned_model_forgets_what_was_rare_and_keeps_single_characters() -> N
     pruned = model.pruned(context=5, follower=3)
     rare, often = tuple(AB.encode("ba")), tuple(AB.encode("ab"))
     assert np.allclose(
-        pruned.next_scores(often)[AB.encode("a")], model.next_scores(often)[AB.encode("a")], atol=0.1
+        pruned.next_scores([often])[:, AB.encode("a")],
+        model.next_scores([often])[:, AB.encode("a")],
+        atol=0.1,
     )
     sizes = [len(each.to_arrays()["codes"]) for each in (model, pruned)]
     assert sizes[1] < sizes[0]
-    assert np.exp(pruned.next_scores(rare)).sum() == pytest.approx(1.0)
+    assert np.exp(pruned.next_scores([rare])).sum() == pytest.approx(1.0)
     untouched = model.pruned(context=0, follower=0)
     assert np.array_equal(all_scores(untouched, ["abab", "ba"]), all_scores(model, ["abab", "ba"]))
     nothing = model.pruned(context=1e9, follower=0)
-    assert np.array_equal(nothing.next_scores(often), model.pruned(1e9, 1e9).next_scores(often[-1:]))
-
-
-def test_remembered_scores_are_those_that_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = all_scores(CharacterModel(WORDS, LATIN94), WORDS)
-    monkeypatch.setattr("crnn.language_model._REMEMBERED", 2)
-    model = CharacterModel(WORDS, LATIN94)
-    for _ in range(2):
-        assert np.array_equal(all_scores(model, WORDS), expected)
+    assert np.array_equal(nothing.next_scores([often]), model.pruned(1e9, 1e9).next_scores([often[-1:]]))
 
 
 def test_fused_into_beam_search_it_decides_between_look_alikes() -> None:
@@ -179,6 +174,7 @@ def test_fused_into_beam_search_it_decides_between_look_alikes() -> None:
     log_probs_TV = log_probs_TV.log_softmax(-1)
     assert best_path(log_probs_TV[None], ALNUM36)[0].text == "h0tel"
     model = CharacterModel(["hotel", "hostel", "motel"], ALNUM36)
-    found = prefix_beam_search(log_probs_TV, ALNUM36, language_model=model, weight=0.5, n_best=2)
+    prior = Prior(scores=ScoreTable(model, ALNUM36.num_classes), weight=0.5)
+    (found,) = prefix_beam_search([log_probs_TV], ALNUM36, prior=prior, n_best=2)
     assert found.text == "hotel"
     assert found.alternatives[0].text == "h0tel"

@@ -123,8 +123,8 @@ def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out()
     assert bare.recognise(lines) == before
     assert [h.text for h in read] != [h.text for h in before]
     for line, found, several in zip(lines, read, fluent.recognise(lines, n_best=3), strict=True):
-        (item,) = fluent.log_probs(stack([line]))
-        assert found.text == fusion.search(item, ALNUM36).text
+        (alone,) = fusion.search(fluent.log_probs(stack([line])), ALNUM36)
+        assert found.text == alone.text
         assert len(found.spans) == len(found.text)
         assert several.text == found.text  # whatever a wider beam prefers
         assert len({several.text, *(h.text for h in several.alternatives)}) == 3

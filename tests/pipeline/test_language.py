@@ -31,4 +31,4 @@ def test_strings_that_the_charset_can_not_write_are_not_learnt(tiny_assets: str)
     model = learn_language(Assets.open(tiny_assets), ALNUM36, strings=5_000, seed=3)
     assert model.charset == ALNUM36
     # Nothing seen: every character would be as likely as any other.
-    assert np.ptp(model.next_scores(())) > 2
+    assert np.ptp(model.next_scores([()])) > 2

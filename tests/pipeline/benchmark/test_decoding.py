@@ -33,7 +33,7 @@ def test_no_word_is_near_the_strange_texts() -> None:
 
 
 def test_every_way_of_decoding_is_measured_against_the_best_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"LARGE": 3000, "_WORDS": 40, "_BEAM_WORDS": 2}.items():
+    for name, value in {"LARGE": 3000, "_WORDS": 40}.items():
         monkeypatch.setattr(f"pipeline.benchmark.decoding.{name}", value)
     threads = torch.get_num_threads()
     rows = list(decoding(Setting(rounds=1, seconds=1e-3)))
