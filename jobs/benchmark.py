@@ -40,6 +40,8 @@ class BenchmarkConfig:
     """Rounds whose median counts, after one that doesn't."""
     seconds: float = 0.5
     """Least length of a round in seconds."""
+    photographs: str | None = None
+    """Folder or prefix of images of words that the stage night reads, instead of some that it makes."""
     json: bool = False
     """Print JSON instead of the table."""
     output: str | None = None
@@ -73,6 +75,7 @@ class BenchmarkConfig:
             networks=self.networks,
             rounds=self.rounds,
             seconds=self.seconds,
+            photographs=self.photographs,
         )
 
 

@@ -11,17 +11,15 @@ from jobs.failures import ExitCode, IncompleteError, explain, find_cause, keep_t
 from jobs.signals import take_over_again, unwinding
 from pipeline.errors import ConfigError
 from pipeline.machine import (
-    available_cpus,
     cluster_resources,
+    local_ray_cpus,
     memory_bytes,
     object_store,
     shared_memory_bytes,
 )
+from pipeline.ray_output import quiet_ray_data
 
 __all__ = ["ExitCode", "IncompleteError", "configure_logging", "connect_ray", "require_room", "run_job"]
-
-LEAST_CPUS = 4
-"""Logical CPUs of a local Ray: a training worker and data tasks beside it must fit on any laptop."""
 
 SILENT_MS, ANSWER_MS = "75000", "30000"
 """After how long without a word Ray asks whether a connection still stands, and how long it waits for that.
@@ -88,14 +86,8 @@ def connect_ray() -> Iterator[None]:
         ConfigError: RAY_ADDRESS can't be reached.
     """
     quiet = not log.isEnabledFor(logging.DEBUG)
-    if quiet:  # read when ray.data is imported; our own progress line takes their place
-        os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-        os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-        if "ray.data" in sys.modules:  # a job has imported it already
-            from ray.data import DataContext
-
-            DataContext.get_current().enable_progress_bars = False
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if quiet:
+        quiet_ray_data()
     os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", SILENT_MS)
     os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", ANSWER_MS)
     import ray
@@ -169,7 +161,7 @@ def _start(quiet: bool) -> None:
         try:
             ray.init(
                 address="local",
-                num_cpus=max(available_cpus(), LEAST_CPUS),
+                num_cpus=local_ray_cpus(),
                 object_store_memory=store,
                 _plasma_directory=directory,
                 include_dashboard=False,

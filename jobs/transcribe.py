@@ -15,7 +15,7 @@ from pipeline.lease import Lease, acquire
 from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.nightly.export import export_rows
 from pipeline.nightly.figures import Figures
-from pipeline.nightly.pace import Pace, last_pace
+from pipeline.nightly.pace import Pace, last_pace, steady
 from pipeline.nightly.report import report, track
 from pipeline.nightly.review import export_review
 from pipeline.nightly.table import TranscriptTable
@@ -75,7 +75,7 @@ class Work:
     seconds: float = 0.0
     """Ray's start included."""
     steady: tuple[int, float] = (0, 0.0)
-    """Rows after the first shard that came, and their seconds."""
+    """As `pipeline.nightly.pace.steady`."""
     recognisers: int = 0
 
 
@@ -86,23 +86,24 @@ def _recognise(job: Transcription, lease: Lease) -> Work:
     if not left:
         return Work()
     before = owed - sum(job.listing.shard_length(shard) for shard in left)
-    began, done, times = time.monotonic(), before, []
+    began, done, ends = time.monotonic(), before, []
     with connect_ray(), Progress(owed, "images", start=before) as progress:
         places, _ = recogniser_places(job.config.gpu, len(left))
         for result in transcribe(job):
             lease.check()
             done += result.rows
-            times.append((time.monotonic(), done))
+            ends.append((time.monotonic(), done))
             faults += [result.fault] if result.fault else []
             progress.update(done)
     # Counted anew: a worker that outlived the start before this one may have committed some meanwhile.
     if missing := sum(job.listing.shard_length(shard) for shard in remaining_shards(job)):
         raise IncompleteError(incomplete(job, missing, faults))
-    seconds, steady = time.monotonic() - began, (0, 0.0)
-    if times:
-        (first, some), (last, _) = times[0], times[-1]
-        steady = (done - some, last - first)
-    return Work(rows=done - before, seconds=seconds, steady=steady, recognisers=places)
+    return Work(
+        rows=done - before,
+        seconds=time.monotonic() - began,
+        steady=steady(ends, places),
+        recognisers=places,
+    )
 
 
 def _report(job: Transcription, total: Tally, work: Work) -> None:

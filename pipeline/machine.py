@@ -8,6 +8,8 @@ from pathlib import Path
 MIB = 1 << 20
 CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
+_LEAST_RAY_CPUS = 4
+"""A training worker and data tasks beside it must fit on any laptop."""
 
 
 def available_cpus(cgroup: Path = CGROUP) -> int:
@@ -18,6 +20,11 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
         return max(1, min(cpus, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or a quota of "max"
         return cpus
+
+
+def local_ray_cpus() -> int:
+    """Logical CPUs that a local Ray is told to have."""
+    return max(available_cpus(), _LEAST_RAY_CPUS)
 
 
 def cluster_resources() -> dict[str, float]:

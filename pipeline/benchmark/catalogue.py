@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pipeline.benchmark.decoding import decoding
 from pipeline.benchmark.end_to_end import end_to_end
 from pipeline.benchmark.measure import Stage
+from pipeline.benchmark.night import night
 from pipeline.benchmark.peers import peers
 from pipeline.benchmark.recognition import preparation, recognition
 from pipeline.benchmark.synthesis import synthesis
@@ -20,6 +21,7 @@ STAGES: Mapping[str, Stage] = {
     "prepare": preparation,
     "recognise": recognition,
     "transcribe": transcription,
+    "night": night,
     "decode": decoding,
 }
 """Each stage's docstring says what it measures and what bounds it."""

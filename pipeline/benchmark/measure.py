@@ -34,6 +34,8 @@ class Setting:
     """Rounds whose median counts."""
     seconds: float = 0.5
     """Least length of a round."""
+    photographs: str | None = None
+    """Folder or prefix of images of words, for stages that read such; they make some where it isn't given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

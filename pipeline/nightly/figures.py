@@ -26,7 +26,7 @@ class Figures:
     seconds: float
     """What they took, Ray's start included."""
     steady: tuple[int, float]
-    """Images after the first shard that came, and the seconds that they took."""
+    """As `pipeline.nightly.pace.steady`."""
     recognisers: int
     """Places for them; 0 where nothing was recognised."""
     measured: dict[str, float]

@@ -1,6 +1,7 @@
 """How fast the last night was: what this one is foreseen and cut by."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import ObjectNotFoundError
@@ -22,6 +23,25 @@ class Pace:
     """Of all recognisers together, from the first shard on; None where it did too little to tell."""
     recogniser: float | None
     """Images a second of one recogniser at work."""
+
+
+def steady(ends: Sequence[tuple[float, int]], recognisers: int) -> tuple[int, float]:
+    """Images and seconds between two shards' ends while all recognisers had work.
+
+    From the first end at which each may have done one to the last after which each may have had another: what
+    the others are in the midst of is then about the same at both.
+
+    Args:
+        ends: Of shards in their order: the time, and images done until then.
+        recognisers: That work beside each other.
+
+    Returns:
+        Nothing where that is too short to tell.
+    """
+    if len(ends) < 2 * recognisers:
+        return 0, 0.0
+    (first, before), (last, done) = ends[recognisers - 1], ends[-recognisers]
+    return done - before, last - first
 
 
 def last_pace(table: TranscriptTable, output_uri: str) -> Pace | None:

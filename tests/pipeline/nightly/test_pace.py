@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.nightly.pace import Pace, last_pace, shard_rows
+from pipeline.nightly.pace import Pace, last_pace, shard_rows, steady
 from pipeline.nightly.table import TranscriptTable
 from tests.pipeline.nightly.test_table import nothing, put, row
 
@@ -23,3 +23,16 @@ def test_a_report_that_tells_no_pace_is_none(tmp_path: Path, record: str) -> Non
 )
 def test_a_shard_is_most_of_a_minute_within_bounds(recogniser: float | None, rows: int) -> None:
     assert shard_rows(Pace(run="r", images_per_second=None, recogniser=recogniser)) == rows
+
+
+def test_steady_is_the_rate_of_recognisers_that_take_turns_wherever_the_run_begins() -> None:
+    assert steady([], 1) == steady([(1.0, 10)], 1) == (0, 0.0)
+    for recognisers in (1, 2, 3):
+        for apart in (0.0, 0.3):  # of a shard's second: in step, or one after the other
+            ends = sorted(
+                9.0 + shard + apart * place for place in range(recognisers) for shard in range(1, 30)
+            )
+            done = [(when, 100 * (n + 1)) for n, when in enumerate(ends)]
+            images, seconds = steady(done, recognisers)
+            assert images / seconds == pytest.approx(100 * recognisers, rel=0.04)
+    assert steady([(1.0, 5), (2.0, 9), (3.0, 14)], 2) == (0, 0.0)
