@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The yardstick of synthesis, start to end: assets, the photographs beside the repository, jobs/probe.py.
-# Usage: infra/probe.sh NAME [CHANGE …], a change being flags of jobs/synthesize.py scene.
+# Usage: infra/probe.sh NAME [CHANGE …], a change being flags of jobs/synthesize.py scene; those of jobs/train.py
+# as TRAIN="--optimizer.ema-decay 0", fewer images as IMAGES=150000, another seed as SEED=8.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=${1:?Give the probe a name, such as baseline or no-curve.}
@@ -19,5 +20,6 @@ ingest iiit5k --input $shared/formats/trainCharBound.mat --images $shared/data/i
   --flatten --source iiit5k --output out/data/iiit5k
 ingest icdar --input $shared/formats/ic15_train_gt.txt --images $shared/data/ic15_train/images \
   --suffix .jpg --source ic15 --output out/data/ic15
-exec $python jobs/probe.py --name "$name" --assets out/assets-all \
+exec $python jobs/probe.py --name "$name" --assets out/assets-all "--train=${TRAIN:-}" \
+  --images "${IMAGES:-300000}" --seed "${SEED:-7}" \
   --data iiit5k=out/data/iiit5k svt=out/data/svt ic15=out/data/ic15 -- "$@"

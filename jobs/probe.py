@@ -2,9 +2,12 @@
 
 python jobs/probe.py --name no-curve --assets out/assets --data svt=out/data/svt -- --pictures.chances.curve 0
 
-What stands behind -- goes to jobs/synthesize.py scene: the change whose effect is asked for.
+What stands behind -- goes to jobs/synthesize.py scene, what is in --train to jobs/train.py probe: the change
+whose effect is asked for.
 """
 
+import hashlib
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +48,8 @@ class ProbeConfig:
     """Pictures to render, and to see once each."""
     seed: int = 7
     """Names pictures, weights and order."""
+    train: str = ""
+    """Flags of jobs/train.py as one word, such as --train="--optimizer.ema-decay 0"."""
     output: str = "out/probe"
     """Folder for data sets and runs."""
     table: str = str(TABLE)
@@ -64,8 +69,12 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
     path = Path(config.table)
     if any(line[0] == config.name for line in read_table(path)):
         raise ConfigError(f"{path} has a probe {config.name!r} already; take another --name.")
+    told = shlex.join([*shlex.split(config.train), *change])
     folder = join(config.output, config.name)
-    learnt, held_out = join(folder, "train"), join(folder, "held-out")
+    # Probes of the same pictures share them, and one that goes on finds its own.
+    drawn = hashlib.sha256(json.dumps([config.images, config.seed, config.assets, *change]).encode())
+    pictures = join(config.output, "pictures", drawn.hexdigest()[:12])
+    learnt, held_out = join(pictures, "train"), join(pictures, "held-out")
     with connect_ray():
         for job, arguments in _steps(config, folder, learnt, held_out, change):
             print(f"\n$ {job.__module__} {shlex.join(arguments)}", flush=True)
@@ -75,7 +84,7 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
         assert done is not None
         sets = {"held_out": held_out} | named_uris(config.data, "Data sets")
         report = evaluate(join(done.last_uri, BUNDLE), sets)
-    add_rows(path, config, shlex.join(change), Manifest.read(learnt).fingerprint, report)
+    add_rows(path, config, told, Manifest.read(learnt).fingerprint, report)
     print(f"\n{table(COLUMNS, read_table(path))}")
     return ExitCode.OK
 
@@ -90,7 +99,8 @@ def _steps(
     yield synthesize.main, ("scene", "--output", held_out, "--rows", few, "--split", "validation", *drawn)
     sets = ("--data", learnt, "--validation", f"held_out={held_out}")
     length = ("--images", images, "--save-every", images)
-    yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed)
+    own = shlex.split(config.train)
+    yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed, *own)
 
 
 def read_table(path: Path) -> list[list[str]]:

@@ -32,6 +32,13 @@ class Network:
 
     def open(self) -> None:
         """Makes the bridge; this machine itself is at .254."""
+        addresses = subprocess.run(
+            ["ip", "-br", "address"], capture_output=True, text=True, check=True
+        ).stdout
+        assert f"{NET}.254/" not in addresses, (
+            f"Another run has its network here, or one that was killed has left it: {addresses}\n"
+            "Remove a left one with `ip netns delete NAME` for each of `ip netns`, `ip link delete BRIDGE`."
+        )
         _ip("link", "add", self.name, "type", "bridge")
         _ip("address", "add", f"{NET}.254/24", "dev", self.name)
         _ip("link", "set", self.name, "up")

@@ -20,7 +20,8 @@ def test_a_probe_adds_its_figures_once(
     assert main(flags) == 0
     rows = read_table(Path("docs/probe.tsv"))
     assert [(row[4], row[5]) for row in rows] == [("held_out", "64"), ("photographs", "2")]
-    learnt = Manifest.read("out/probe/no-curve/train")
+    (pictures,) = Path("out/probe/pictures").iterdir()
+    learnt = Manifest.read(str(pictures / "train"))
     for name, change, images, seed, *_, data, _revision in rows:
         assert (name, change, images, seed) == ("no-curve", "--pictures.chances.curve 0", "64", "7")
         assert learnt.fingerprint.startswith(data)
@@ -28,3 +29,10 @@ def test_a_probe_adds_its_figures_once(
     assert main(flags) == 2
     assert "has a probe 'no-curve' already" in capsys.readouterr().err
     assert read_table(Path("docs/probe.tsv")) == rows
+
+    flags[flags.index("no-curve")] = "last-weights"
+    drawn = (pictures / "train/manifest.json").stat().st_mtime_ns
+    assert main(["--train=--optimizer.ema-decay 0", *flags]) == 0
+    assert (pictures / "train/manifest.json").stat().st_mtime_ns == drawn
+    changes = {row[0]: row[1] for row in read_table(Path("docs/probe.tsv"))}
+    assert changes["last-weights"] == "--optimizer.ema-decay 0 --pictures.chances.curve 0"
