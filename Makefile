@@ -17,8 +17,8 @@ help:
 	echo "make demo   synthesize, train, evaluate, register and transcribe, start to end"
 	echo "make ui     the runs, curves and models of this machine, on http://127.0.0.1:$(PORT)"
 	echo "make test   everything that must hold: style, types, layers, tests"
-	echo "make faults kills, stops and starves transcriptions in every way we know; up to 25 minutes"
-	echo "make cluster-test  hosts that die or are cut off, who may come in, the runbook; as root, 20 minutes"
+	echo "make faults kills, stops and starves transcriptions and trainings in every way we know; 25 minutes"
+	echo "make cluster-test  hosts that die or are cut off, who may come in, the runbook; as root, 14 minutes"
 	echo "make browser-test  MLflow's pages after a small run, in headless Chromium; two minutes"
 	echo "make lint   style, types and layers only"
 	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"
@@ -44,10 +44,10 @@ test: lint
 faults: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "faults or not faults" \
 		tests/pipeline/nightly/test_faults.py tests/pipeline/nightly/test_faults_of_boxes.py \
-		tests/pipeline/nightly/test_plan_memory.py
+		tests/pipeline/nightly/test_plan_memory.py tests/jobs/test_train_nodes.py
 
 cluster-test: $(STAMP)
-	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster tests/jobs/test_train_nodes.py
+	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m cluster tests/cluster
 
 browser-test: $(STAMP)
 	env -u RAY_ADDRESS -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "browser or not browser" tests/browser

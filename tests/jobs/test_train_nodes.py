@@ -19,7 +19,7 @@ from tests.rays import ROOT, Host, RayCluster, kill, processes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
-    pytest.mark.cluster,  # three nodes take minutes on two cores
+    pytest.mark.faults,  # three nodes take minutes on two cores
     pytest.mark.timeout(900),
 ]
 
