@@ -1,5 +1,5 @@
 # The project's few commands. Everything is installed into .venv; nothing else on the machine is changed.
-# Variables: PYTHON=python3.12 (3.11 or newer), PORT=5000 (of `make ui`), NAME and CHANGE (of `make probe`).
+# Variables: PYTHON=python3.12 (3.11 or newer), PORT=5000 (of `make ui`), NAME, CHANGE, TRAIN, IMAGES, SEED (of `make probe`).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
@@ -21,7 +21,7 @@ help:
 	echo "make cluster-test  hosts that die or are cut off, who may come in, the runbook; as root, 14 minutes"
 	echo "make browser-test  MLflow's pages after a small run, in headless Chromium; two minutes"
 	echo "make lint   style, types and layers only"
-	echo "make probe NAME=baseline  what the pictures are worth: a small network, then real photographs"
+	echo "make probe NAME=baseline  what pictures and training are worth: a small network, then real photographs"
 	echo "make peers  other people's generators and readers in environments of their own, to measure beside ours"
 	echo "make setup  the environment in .venv that the others need, and make on their own"
 
@@ -61,7 +61,7 @@ demo: $(STAMP)
 	$(BIN)/python jobs/demo.py $(addprefix --photographs ,$(PHOTOGRAPHS))
 
 probe: $(STAMP)
-	infra/probe.sh $(NAME) $(CHANGE)
+	TRAIN="$(TRAIN)" IMAGES=$(IMAGES) SEED=$(SEED) infra/probe.sh $(NAME) $(CHANGE)
 
 peers:
 	PYTHON="$(PYTHON)" infra/peers/setup.sh

@@ -7,6 +7,7 @@ kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import exp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from crnn.scores import Floats, Indices, ScoreTable
 
 Names = npt.NDArray[np.uint64]
 _ROOM = 1 << 17
-"""Candidates of all items that are weighed at once: what a core's cache holds."""
+"""Candidates that are weighed at once, of several items where beams are narrow: what a core's cache holds."""
 _MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(31)
 """2^64 divided by the golden ratio, odd and without a pattern in its bits; and how far bits are folded."""
 
@@ -48,14 +49,15 @@ def prefix_beam_search(
     where the beam holds every prefix, and doesn't depend on what else is searched at once.
 
     Args:
-        items: float32 [T, V] each, normalised over V, on the CPU; T may differ.
+        items: float32 [T, V] each, normalised over V, on the CPU; T may differ. What isn't a number counts as
+            impossible; where nothing is possible, the text is empty and its confidence 0.
         charset: Whose classes V are.
         beam_width: Prefixes that are kept from frame to frame, at least 1.
         n_best: How many texts to give; those after the first are its `alternatives`.
         prior: A language model, to be heard when prefixes are ranked.
 
     Raises:
-        ValueError: A beam of no prefix.
+        ValueError: A beam of no prefix, or items or a prior of another number of classes.
 
     Returns:
         log_prob is log p(text | image) as far as the beam saw its alignments, without the language model;
@@ -63,11 +65,18 @@ def prefix_beam_search(
     """
     if beam_width < 1:
         raise ValueError(f"A beam holds 1 prefix at least; beam_width is {beam_width}.")
-    frames = [item.double().numpy() for item in items]
+    num_classes = charset.num_classes
+    shapes = [tuple(item.shape) for item in items if item.ndim != 2 or item.shape[1] != num_classes]
+    if shapes or (prior is not None and prior.scores.num_classes != num_classes):
+        others = shapes[0] if shapes else f"a prior of {prior and prior.scores.num_classes} classes"
+        raise ValueError(
+            f"Items are [T, {num_classes}] each, with the charset's classes, as a prior's: {others}."
+        )
+    frames = [np.where(np.isnan(item), -np.inf, item) for item in (each.double().numpy() for each in items)]
     found: dict[int, Hypothesis] = {}
     # The longest first, so that those that have a frame left are always the first ones.
     order = sorted(range(len(frames)), key=lambda i: -len(frames[i]))
-    many = max(1, _ROOM // (beam_width * charset.num_classes))
+    many = max(1, _ROOM // (beam_width * num_classes))
     for start in range(0, len(order), many):
         members = order[start : start + many]
         beams = _Beams(len(members), beam_width, prior)
@@ -193,7 +202,7 @@ class _Beams:
         entry = np.arange(len(item)) - (counts.cumsum() - counts)[item]
 
         def placed(values: npt.NDArray[Any], rest: float = 0) -> npt.NDArray[Any]:
-            made = np.full((len(counts), counts.max()), rest, values.dtype)
+            made = np.full((len(counts), max(counts.max(), 1)), rest, values.dtype)
             made[item, entry] = values
             return made
 
@@ -210,17 +219,19 @@ class _Beams:
         rank = total + ended.prior
         if self._model is not None:
             rank += self._model.weight * self._model.scores.log_probs_SV[ended.state, BLANK]
-        shares = np.exp(rank - np.logaddexp.reduce(rank, axis=1, keepdims=True))
+        everything = np.logaddexp.reduce(rank, axis=1)
         found = []
         for i in range(count):
             # The n-th best and its equals, which are ordered by their spelling.
-            best = [j for _, j in zip(range(n_best), np.argsort(-rank[i], kind="stable"), strict=False)]
-            several = np.flatnonzero((rank[i] >= rank[i, best[-1]]) & (total[i] > -np.inf))
+            least = np.sort(rank[i])[max(rank.shape[1] - n_best, 0)]
+            several = np.flatnonzero((rank[i] >= least) & (rank[i] > -np.inf))
             spelt = sorted((-rank[i, j], self._spelt(ended.node[i, j]), j) for j in several)
             texts = [
-                Hypothesis(charset.decode(codes), float(total[i, j]), min(float(shares[i, j]), 1.0))
+                Hypothesis(
+                    charset.decode(codes), float(total[i, j]), min(exp(rank[i, j] - everything[i]), 1.0)
+                )
                 for _, codes, j in spelt[:n_best]
-            ]
+            ] or [Hypothesis("", -np.inf, 0.0)]
             found.append(replace(texts[0], alternatives=tuple(texts[1:])))
         return found
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from crnn.charset import BLANK, Charset
 
-Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]
 Span = tuple[int, int]
 """Frames of a character: first, and one past the last."""

@@ -27,8 +27,8 @@ class PrefixScorer(Protocol):
         ...
 
     def next_scores(self, prefixes: Sequence[tuple[int, ...]]) -> Floats:
-        """Natural log p(next | prefix) of each class after each prefix; [P, V], column 0 is the end of the
-        text."""
+        """Natural log p(next | prefix) of each class after each prefix, finite; [P, V], column 0 is the end
+        of the text."""
         ...
 
 
@@ -43,7 +43,7 @@ class ScoreTable:
     """
 
     def __init__(self, model: PrefixScorer, num_classes: int) -> None:
-        self._model, self._num_classes = model, num_classes
+        self._model, self.num_classes = model, num_classes
         self._contexts: list[tuple[int, ...]] = []
         self._states: dict[tuple[int, ...], int] = {}
         self._after_SV = np.zeros((0, num_classes), np.int32)
@@ -53,11 +53,11 @@ class ScoreTable:
         self._add([()])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ScoreTable, (self._model, self._num_classes)
+        return ScoreTable, (self._model, self.num_classes)
 
     @property
     def is_full(self) -> bool:
-        """Whether it's time to begin another one, which bounds memory."""
+        """Whether it's time to begin another one for the next search; a search is never cut short."""
         return len(self._contexts) >= _MANY
 
     def advance(self, states: Indices, classes: Indices) -> Indices:

@@ -13,7 +13,7 @@ import torch
 from crnn.model import NETWORKS
 from jobs.cli import parse_flags, table
 from jobs.runtime import ExitCode, run_job
-from pipeline.benchmark.catalogue import STAGES
+from pipeline.benchmark.catalogue import STAGES, USUAL
 from pipeline.benchmark.measure import Row, Setting
 from pipeline.benchmark.record import HEADERS, as_json, machine, table_rows, track
 from pipeline.errors import ConfigError
@@ -26,10 +26,10 @@ log = logging.getLogger("jobs.benchmark")  # run as a script, __name__ is __main
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchmarkConfig:
-    """Measures stages of the pipeline, from inputs that it makes itself: no data and no model are needed."""
+    """Measures stages of the pipeline, from inputs that it makes itself where none are given."""
 
-    stages: tuple[str, ...] = tuple(STAGES)
-    """Names of the stages to measure."""
+    stages: tuple[str, ...] = USUAL
+    """Names of the stages to measure; night, too, which needs the packages of transcription, and minutes."""
     device: str = "cpu"
     """Where networks run: cpu or cuda."""
     threads: tuple[int, ...] = ()

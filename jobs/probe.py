@@ -17,7 +17,7 @@ from pathlib import Path
 from jobs import synthesize, train
 from jobs.cli import parse_flags, table
 from jobs.runtime import ExitCode, connect_ray, run_job
-from pipeline import provenance
+from pipeline import provenance, synthesis
 from pipeline.errors import ConfigError
 from pipeline.evaluation import EvaluationReport, evaluate
 from pipeline.manifest import Manifest
@@ -25,18 +25,20 @@ from pipeline.protocols import named_uris
 from pipeline.resume import BUNDLE
 from pipeline.runs import finished
 from pipeline.storage import join
+from pipeline.synthesis.assets import Assets
 
 TABLE = Path(__file__).parents[1] / "docs" / "probe.tsv"
 """Where the figures are kept, beside the code that they are of."""
 RUN, HELD_OUT = "run", 2_000
 """Name of the training run below the probe's folder; pictures of the validation split."""
+_FIXED = frozenset({"--name", "--output", "--data", "--validation", "--images", "--save-every", "--seed"})
 _WHAT, _RESULT = ("name", "change", "images", "seed"), ("set", "words", "accuracy %", "data", "revision")
 COLUMNS: tuple[str, ...] = (*_WHAT, *_RESULT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeConfig:
-    """Renders, trains and reads photographs: what a change of synthesis is worth."""
+    """Renders, trains and reads photographs: what a change of either is worth."""
 
     name: str
     """Of the change; the same name goes on where it stopped."""
@@ -55,6 +57,19 @@ class ProbeConfig:
     table: str = str(TABLE)
     """File of tab-separated values that the figures are added to."""
 
+    def __post_init__(self) -> None:
+        try:
+            fixed = sorted(_FIXED.intersection(word.partition("=")[0] for word in self.training))
+        except ValueError as error:
+            raise ConfigError(f"--train {self.train!r}: {error}.") from error
+        if fixed:
+            raise ConfigError(f"--train can't change {', '.join(fixed)}: that is the probe's own.")
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Flags of jobs/train.py, apart."""
+        return tuple(shlex.split(self.train))
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the probe; its exit code is that of the first job that fails."""
@@ -69,11 +84,8 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
     path = Path(config.table)
     if any(line[0] == config.name for line in read_table(path)):
         raise ConfigError(f"{path} has a probe {config.name!r} already; take another --name.")
-    told = shlex.join([*shlex.split(config.train), *change])
     folder = join(config.output, config.name)
-    # Probes of the same pictures share them, and one that goes on finds its own.
-    drawn = hashlib.sha256(json.dumps([config.images, config.seed, config.assets, *change]).encode())
-    pictures = join(config.output, "pictures", drawn.hexdigest()[:12])
+    pictures = join(config.output, "pictures", _pictures(config, change))
     learnt, held_out = join(pictures, "train"), join(pictures, "held-out")
     with connect_ray():
         for job, arguments in _steps(config, folder, learnt, held_out, change):
@@ -84,7 +96,7 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
         assert done is not None
         sets = {"held_out": held_out} | named_uris(config.data, "Data sets")
         report = evaluate(join(done.last_uri, BUNDLE), sets)
-    add_rows(path, config, told, Manifest.read(learnt).fingerprint, report)
+    add_rows(path, config, _told(config, change), Manifest.read(learnt).fingerprint, report)
     print(f"\n{table(COLUMNS, read_table(path))}")
     return ExitCode.OK
 
@@ -99,8 +111,25 @@ def _steps(
     yield synthesize.main, ("scene", "--output", held_out, "--rows", few, "--split", "validation", *drawn)
     sets = ("--data", learnt, "--validation", f"held_out={held_out}")
     length = ("--images", images, "--save-every", images)
-    own = shlex.split(config.train)
-    yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed, *own)
+    yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed, *config.training)
+
+
+def _pictures(config: ProbeConfig, change: Sequence[str]) -> str:
+    """Names what is drawn by all that it depends on, the code included, so that probes of the same pictures
+    share them."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(synthesis.__path__[0]).glob("*.py")):
+        digest.update(file.read_bytes())
+    assets = Assets.open(config.assets).fingerprint
+    digest.update(json.dumps([config.images, config.seed, assets, *change]).encode())
+    return digest.hexdigest()[:12]
+
+
+def _told(config: ProbeConfig, change: Sequence[str]) -> str:
+    """The change as the command line has it."""
+    if not config.train:
+        return shlex.join(change)
+    return shlex.join([f"--train={config.train}", *(["--", *change] if change else [])])
 
 
 def read_table(path: Path) -> list[list[str]]:

@@ -93,6 +93,21 @@ class RayCluster:
         self.workers.append(host)
         return host
 
+    def join(self, host: Host, num_cpus: int = 2) -> Host:
+        """Adds a worker node and waits until it is there; one that hangs at its start is tried again. On one
+        machine nodes join one after the other: those that start at once take each other's ports."""
+        before = len(self.alive())
+        for _ in range(3):
+            self.add(host, num_cpus)
+            end = time.monotonic() + PATIENCE_S / 3
+            while host.process is not None and host.process.poll() is None and time.monotonic() < end:
+                if len(self.alive()) > before:
+                    return host
+                time.sleep(0.3)
+            kill(host)
+            self.workers.remove(host)
+        raise AssertionError(f"no node joins: {(self.folder / 'nodes.log').read_text()[-3000:]}")
+
     def _start(self, host: Host, num_cpus: int, flags: Sequence[str]) -> None:
         command = [RAY, "start", f"--node-ip-address={host.ip}", f"--num-cpus={num_cpus}", "--block"]
         command += ["--object-store-memory=150000000", "--include-log-monitor=False"]

@@ -25,3 +25,6 @@ STAGES: Mapping[str, Stage] = {
     "decode": decoding,
 }
 """Each stage's docstring says what it measures and what bounds it."""
+
+USUAL: tuple[str, ...] = tuple(name for name in STAGES if name != "night")
+"""Those that are measured where none are named: a night needs minutes, and the packages of transcription."""

@@ -65,7 +65,7 @@ class Row:
 
 
 Stage = Callable[[Setting], Iterable[Row]]
-"""Measures one part of the pipeline, from inputs that it makes itself."""
+"""Measures one part of the pipeline, from inputs that it makes itself where the setting gives none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

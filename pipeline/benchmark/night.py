@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -17,7 +18,7 @@ from crnn.recognizer import Recognizer
 from pipeline.benchmark.measure import Rate, Row, Setting, row
 from pipeline.benchmark.recognition import photograph
 from pipeline.lease import acquire
-from pipeline.machine import local_ray_cpus
+from pipeline.machine import available_cpus, local_ray_cpus
 from pipeline.nightly.pace import MOST_SHARD_ROWS, steady
 from pipeline.ray_output import quiet_ray_data
 from pipeline.storage import list_objects, read_bytes
@@ -28,6 +29,7 @@ from pipeline.transcription_run import begin
 MODEL = "latin94-small"
 """The quickest: what is spent beside it shows the most."""
 _MADE = 512
+"""Photographs of each recogniser, where none are given."""
 _SHARDS = 8
 """For each recogniser: what is started and ended with is left out, and there must be a middle."""
 _IN_MEMORY = 5_000
@@ -39,7 +41,7 @@ def night(setting: Setting) -> Iterator[Row]:
     """A transcription of local files by a local Ray, by the clock on the wall, while all its recognisers have
     work. The ceiling is as many processes with the same files as line images in memory, as many at a time."""
     with TemporaryDirectory(prefix="crnn-night-") as folder:
-        source = setting.photographs or str(_made(Path(folder) / "made"))
+        source = setting.photographs or str(_made(Path(folder) / "made", _MADE * available_cpus()))
         uris = [stored.uri for stored in list_objects(source)]
         places, ends = _transcribed(source, len(uris), Path(folder) / "night")
         images, seconds = steady(ends, places)
@@ -54,12 +56,12 @@ def night(setting: Setting) -> Iterator[Row]:
         )
 
 
-def _made(folder: Path) -> Path:
+def _made(folder: Path, count: int) -> Path:
     folder.mkdir()
     generator = np.random.default_rng(0)
-    for number in range(_MADE):
+    for number in range(count):
         kind = ("JPEG", "PNG")[number % 2]
-        (folder / f"{number:04d}.{kind.lower()}").write_bytes(photograph(generator, kind))
+        (folder / f"{number:06d}.{kind.lower()}").write_bytes(photograph(generator, kind))
     return folder
 
 
@@ -102,30 +104,34 @@ def _from_memory(uris: Sequence[str], processes: int) -> float:
     context = multiprocessing.get_context("spawn")
     barrier, rates = context.Barrier(processes), SimpleQueue[float](ctx=context)
     rows = _shard_rows(len(uris), processes)
+    shares = [uris[i::processes][:_IN_MEMORY] for i in range(processes)]
     started = [
-        context.Process(target=_recognise, args=(uris[i::processes][:_IN_MEMORY], rows, barrier, rates))
-        for i in range(processes)
+        context.Process(target=_recognise, args=(share, rows, barrier, rates), daemon=True)
+        for share in shares
     ]
     for each in started:
         each.start()
     for each in started:
         each.join(_PATIENCE_S)
-    if any(each.exitcode for each in started):
+    if any(each.exitcode != 0 for each in started):
         raise RuntimeError("A recogniser that was fed from memory ended with an error, told above.")
     return sum(rates.get() for _ in started)
 
 
 def _recognise(uris: Sequence[str], rows: int, barrier: Barrier, rates: "SimpleQueue[float]") -> None:
+    """Files that can't be read count as they do in a night."""
     torch.set_num_threads(1)
-    recognizer, lines = Recognizer.load(MODEL), []
-    for uri in uris:
-        try:
-            lines.append(recognizer.prepare(read_bytes(uri)).pixels)
-        except ImageRejectedError:
-            continue  # the night counts it, too, and reads nothing
-    recognizer.recognise(lines[:rows])
-    barrier.wait(_PATIENCE_S)
+    try:
+        recognizer, lines = Recognizer.load(MODEL), []
+        for uri in uris:
+            with suppress(ImageRejectedError):
+                lines.append(recognizer.prepare(read_bytes(uri)).pixels)
+        recognizer.recognise(lines[:rows])
+        barrier.wait(_PATIENCE_S)
+    except BaseException:
+        barrier.abort()  # the others needn't wait for this one
+        raise
     began = time.perf_counter()
     for start in range(0, len(lines), rows):
         recognizer.recognise(lines[start : start + rows])
-    rates.put(len(lines) / (time.perf_counter() - began))
+    rates.put(len(uris) / (time.perf_counter() - began))

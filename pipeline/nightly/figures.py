@@ -41,7 +41,7 @@ class Figures:
 
     @property
     def steady_images_per_second(self) -> float | None:
-        """Without the start; None where it can't be told."""
+        """Without start and end; None where it can't be told."""
         images, seconds = self.steady
         return images / seconds if images and seconds > 0 else None
 

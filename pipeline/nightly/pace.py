@@ -20,7 +20,7 @@ class Pace:
 
     run: str
     images_per_second: float | None
-    """Of all recognisers together, from the first shard on; None where it did too little to tell."""
+    """Of all recognisers together, while all had work; None where it did too little to tell."""
     recogniser: float | None
     """Images a second of one recogniser at work."""
 
@@ -28,8 +28,8 @@ class Pace:
 def steady(ends: Sequence[tuple[float, int]], recognisers: int) -> tuple[int, float]:
     """Images and seconds between two shards' ends while all recognisers had work.
 
-    From the first end at which each may have done one to the last after which each may have had another: what
-    the others are in the midst of is then about the same at both.
+    From the end by which each may have done one over whole rounds of all: what the others are in the midst of
+    is then the same at both, whether they go in step or in turns.
 
     Args:
         ends: Of shards in their order: the time, and images done until then.
@@ -38,10 +38,12 @@ def steady(ends: Sequence[tuple[float, int]], recognisers: int) -> tuple[int, fl
     Returns:
         Nothing where that is too short to tell.
     """
-    if len(ends) < 2 * recognisers:
+    rounds = (len(ends) - 2 * recognisers + 1) // recognisers
+    if rounds < 1:
         return 0, 0.0
-    (first, before), (last, done) = ends[recognisers - 1], ends[-recognisers]
-    return done - before, last - first
+    first = recognisers - 1
+    (began, before), (ended, done) = ends[first], ends[first + rounds * recognisers]
+    return done - before, ended - began
 
 
 def last_pace(table: TranscriptTable, output_uri: str) -> Pace | None:

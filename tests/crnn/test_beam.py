@@ -165,6 +165,31 @@ def test_equally_likely_texts_come_by_their_spelling_and_a_full_beam_keeps_the_f
     assert [h.text for h in (found, *found.alternatives)] == ["", "a", "b"]
 
 
+def test_of_equals_at_the_end_of_the_list_those_that_are_spelt_first_are_told() -> None:
+    found = search(torch.full((3, 3), 1 / 3).log(), beam_width=100, n_best=7)
+    assert [h.text for h in (found, *found.alternatives)] == ["a", "b", "ab", "ba", "", "aa", "aba"]
+
+
+def test_what_is_no_number_is_impossible_and_takes_nothing_else_with_it() -> None:
+    sound = random_log_probs(2, 5, 3)
+    holed, dead = sound.clone(), sound.clone()
+    holed[2, 1], dead[2] = math.nan, -math.inf
+    impossible = sound.clone()
+    impossible[2, 1] = -math.inf
+    for width in (1, 2, 3, 50):
+        found = prefix_beam_search([dead, holed, sound], AB, beam_width=width)
+        assert found[0] == Hypothesis("", -math.inf, 0.0)
+        assert found[1:] == [search(impossible, beam_width=width), search(sound, beam_width=width)]
+        assert search(dead, beam_width=width) == found[0]
+
+
+def test_items_and_priors_of_other_classes_are_refused() -> None:
+    table = ScoreTable(Bigrams(0, 4), 4)
+    for items, prior in (([torch.zeros(2, 4)], None), (torch.zeros(2, 3), None), ([], Prior(scores=table))):
+        with pytest.raises(ValueError, match=r"Items are \[T, 3\] each"):
+            prefix_beam_search(items, AB, prior=prior)
+
+
 def test_nothing_to_search_is_nothing_and_no_frames_are_no_text() -> None:
     assert prefix_beam_search([], AB) == []
     (found,) = prefix_beam_search(torch.zeros(1, 0, 3), AB)

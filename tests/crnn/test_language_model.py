@@ -62,7 +62,7 @@ def test_words_that_are_never_written_are_passed_over() -> None:
     model = CharacterModel(["ab", "b"], AB, counts={"ab": 0.0, "b": 2.0})
     assert model.log_prob("ab") == CharacterModel(["b"], AB, counts={"b": 2.0}).log_prob("ab")
     none = CharacterModel(["ab"], AB, counts={"ab": 0.0})
-    assert np.isfinite(none.next_scores(())).all()
+    assert np.isfinite(none.next_scores([()])).all()
 
 
 @pytest.mark.parametrize("count", [-1.0, math.nan, math.inf])

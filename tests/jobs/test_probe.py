@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.probe import main, read_table
+from jobs.probe import ProbeConfig, main, read_table
+from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from tests.datasets import word_rows, write_data_set
 
@@ -35,4 +36,13 @@ def test_a_probe_adds_its_figures_once(
     assert main(["--train=--optimizer.ema-decay 0", *flags]) == 0
     assert (pictures / "train/manifest.json").stat().st_mtime_ns == drawn
     changes = {row[0]: row[1] for row in read_table(Path("docs/probe.tsv"))}
-    assert changes["last-weights"] == "--optimizer.ema-decay 0 --pictures.chances.curve 0"
+    assert changes["last-weights"] == "'--train=--optimizer.ema-decay 0' -- --pictures.chances.curve 0"
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [("--images 9", "can't change --images"), ("--seed=9", "--seed"), ("'", "No closing quot")],
+)
+def test_flags_of_training_that_make_another_probe_are_refused(flags: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        ProbeConfig(name="a", data=(), assets="none", train=flags)

@@ -35,13 +35,6 @@ def nodes(no_ray: None) -> Iterator[RayCluster]:
         cluster.stop()
 
 
-def add_two(nodes: RayCluster, num_cpus: int) -> None:
-    """One after the other: two that start at once on one machine can take each other's ports."""
-    for count in (2, 3):
-        nodes.add(Host(), num_cpus)
-        nodes.wait(count)
-
-
 @dataclass(frozen=True)
 class Training:
     """A run that goes on beside the test."""
@@ -96,7 +89,8 @@ def at_work(nodes: RayCluster) -> list[Host]:
 def test_a_run_goes_on_with_the_nodes_that_are_left_and_takes_in_new_ones(
     nodes: RayCluster, tmp_path: Path
 ) -> None:
-    add_two(nodes, num_cpus=1)
+    for _ in range(2):
+        nodes.join(Host(), num_cpus=1)
     flags = ["--workers", "2", "--min-workers", "1", "--resize-s", "1", "--max-failures", "6"]
     flags += ["--images", "2400", "--pack-columns", "256", "--save-every", "200"]
     with training(nodes, tmp_path, *flags) as job:
@@ -120,7 +114,8 @@ def test_a_run_goes_on_with_the_nodes_that_are_left_and_takes_in_new_ones(
 
 
 def test_a_node_that_dies_takes_nothing_with_it_but_time(nodes: RayCluster, tmp_path: Path) -> None:
-    add_two(nodes, num_cpus=2)  # with room for the whole run each
+    for _ in range(2):  # with room for the whole run each
+        nodes.join(Host(), num_cpus=2)
     flags = ["--images", "160", "--pack-columns", "1024", "--save-every", "40"]
     with training(nodes, tmp_path, *flags) as job:
         job.until(lambda: latest_position(job.run))

@@ -20,7 +20,7 @@ def nodes(no_ray: None) -> Iterator[RayCluster]:
     cluster = RayCluster()
     try:
         cluster.start(num_cpus=2)
-        cluster.add(Host(), num_cpus=2)
+        cluster.join(Host(), num_cpus=2)
         yield cluster
     finally:
         cluster.stop()

@@ -1,5 +1,6 @@
 """The last night's pace is taken from its report, and no report that can't be read holds a night up."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,14 @@ def test_a_shard_is_most_of_a_minute_within_bounds(recogniser: float | None, row
 
 def test_steady_is_the_rate_of_recognisers_that_take_turns_wherever_the_run_begins() -> None:
     assert steady([], 1) == steady([(1.0, 10)], 1) == (0, 0.0)
-    for recognisers in (1, 2, 3):
-        for apart in (0.0, 0.3):  # of a shard's second: in step, or one after the other
-            ends = sorted(
-                9.0 + shard + apart * place for place in range(recognisers) for shard in range(1, 30)
-            )
-            done = [(when, 100 * (n + 1)) for n, when in enumerate(ends)]
-            images, seconds = steady(done, recognisers)
-            assert images / seconds == pytest.approx(100 * recognisers, rel=0.04)
-    assert steady([(1.0, 5), (2.0, 9), (3.0, 14)], 2) == (0, 0.0)
+    for recognisers, rounds, apart in product((1, 2, 3, 8), (3, 5, 8), (0.0, 0.05, 1.0)):
+        # Of a shard's second: in step, nearly so, or evenly in turns.
+        ends = sorted(
+            9.0 + shard + apart * place / recognisers
+            for place in range(recognisers)
+            for shard in range(rounds)
+        )
+        done = [(when, 100 * (n + 1)) for n, when in enumerate(ends)]
+        images, seconds = steady(done, recognisers)
+        assert images / seconds == pytest.approx(100 * recognisers, rel=1e-9)
+    assert steady([(1.0, 5), (2.0, 9), (3.0, 14), (4.0, 19)], 2) == (0, 0.0)
