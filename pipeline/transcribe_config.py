@@ -79,7 +79,7 @@ class TranscribeConfig:
     gpu: bool = False
     """Recognise on GPUs."""
     precision: Precision = "fp32"
-    """bf16 is faster, up to twice, where the device computes in it, and now and then differs in a character."""
+    """bf16 is up to twice as fast where a device computes in it, and now and then differs in a character."""
     fetch: FetchConfig = field(default_factory=FetchConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     tracking: str | None = None
