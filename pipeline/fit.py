@@ -29,7 +29,7 @@ from pipeline.runs import (
 from pipeline.snapshot import mend_snapshot
 from pipeline.storage import join, resolve
 from pipeline.tracking import Tracker
-from pipeline.tracking_callback import TrackingCallback, send_checkpoint
+from pipeline.tracking_callback import LastWords, TrackingCallback, send_checkpoint
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import Plan
 from pipeline.trial import Trial, learn_by_heart
@@ -224,7 +224,7 @@ def _scaling(config: TrainConfig) -> "ray.train.ScalingConfig":
 
 
 def _run_config(config: TrainConfig, tracker: Tracker) -> "ray.train.RunConfig":
-    storage = resolve(config.output)
+    storage, tracking = resolve(config.output), TrackingCallback(tracker.config)
     return ray.train.RunConfig(
         name=config.name,
         storage_path=storage.path,
@@ -235,5 +235,5 @@ def _run_config(config: TrainConfig, tracker: Tracker) -> "ray.train.RunConfig":
             checkpoint_score_attribute=config.score,
             checkpoint_score_order="max",
         ),
-        callbacks=[TrackingCallback(tracker.config)],  # type: ignore[list-item]  # Ray's stub names Tune's
+        callbacks=[tracking, LastWords(tracking)],  # type: ignore[list-item]  # Ray's stub names Tune's
     )

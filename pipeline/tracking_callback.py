@@ -4,12 +4,16 @@ import logging
 from typing import Any
 
 import ray.train
+from ray.train.v2._internal.execution.callback import ControllerCallback
 
 from pipeline.resume import HARDEST_TABLE
 from pipeline.runs import CheckpointFiles
 from pipeline.tracking import Tracker, TrackerConfig
 
 log = logging.getLogger(__name__)
+
+_CLOSING_S = 30.0
+"""How long the controller waits for MLflow at its end, which may just be getting going on a busy machine."""
 
 
 def send_checkpoint(files: CheckpointFiles, tracker: Tracker) -> None:
@@ -53,3 +57,20 @@ class TrackingCallback(ray.train.UserCallback):
             log.exception(
                 "Metrics of this checkpoint were not sent to MLflow; the driver sends them at the end."
             )
+
+    def flush(self) -> None:
+        """Waits a while until MLflow has everything."""
+        if self._tracker is not None:
+            self._tracker.flush(_CLOSING_S)
+
+
+class LastWords(ControllerCallback):
+    """Keeps the controller, and its queue, from ending before MLflow has what was reported: pictures of
+    checkpoints that aren't kept are nowhere else. Goes beside the callback in the same list."""
+
+    def __init__(self, callback: TrackingCallback) -> None:
+        self._callback = callback
+
+    async def before_controller_shutdown(self) -> None:
+        """Ray Train's hook: nothing is reported any more."""
+        self._callback.flush()

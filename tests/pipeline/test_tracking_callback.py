@@ -1,7 +1,9 @@
 """A stored checkpoint's points and pictures reach MLflow once, and trouble with MLflow reaches nobody."""
 
+import asyncio
 import io
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from pipeline import resume
 from pipeline.hardest import HardestWords
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.tracking import MetricPoint, Tracker, TrackerConfig
-from pipeline.tracking_callback import TrackingCallback
+from pipeline.tracking_callback import LastWords, TrackingCallback
 
 
 def checkpoint(folder: Path, points: list[MetricPoint]) -> ray.train.Checkpoint:
@@ -61,6 +63,23 @@ def test_new_points_and_pictures_are_sent_and_old_ones_are_not_sent_again(tmp_pa
     # The table is that of the checkpoint that was sent last.
     table = client.download_artifacts(run.info.run_id, "hardest.json", str(tmp_path))
     assert json.loads(Path(table).read_text()) == {"columns": ["id", "loss"], "data": [["at 3", "inf"]]}
+
+
+def test_the_controller_ends_when_mlflow_has_what_was_reported(tmp_path: Path) -> None:
+    config = TrackerConfig(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="crnn", run_name="run")
+    opened = Tracker(config)
+    opened.open_run()
+    run_id = opened.run_id(deadline_s=60)
+    assert run_id
+    here = TrackingCallback(config)
+    callback, last_words = pickle.loads(pickle.dumps([here, LastWords(here)]))  # as they travel
+    asyncio.run(last_words.before_controller_shutdown())  # of a run that reported nothing
+    points = [MetricPoint("train/loss", 1.0, 1, 1_001)]
+    callback.after_report(None, [], checkpoint(tmp_path / "one", points))
+    asyncio.run(last_words.before_controller_shutdown())
+    images = [f.path for f in mlflow_client(config.tracking_uri).list_artifacts(run_id, "images")]
+    assert any("/validation~words+" in path for path in images)
+    opened.finish("FINISHED")
 
 
 def test_a_checkpoint_that_can_not_be_read_ends_nothing(
