@@ -9,6 +9,7 @@ from torch import Tensor
 
 from crnn.checkpoint import Bundle
 from crnn.compact import compacted
+from crnn.model import channels_last
 from crnn.precision import Precision, use_bf16
 
 _CLOSE = log(0.1)
@@ -30,7 +31,7 @@ class Posteriors:
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Precision) -> None:
         self._device, self._bf16 = device, use_bf16(precision, device)
-        self._model = compacted(bundle.model()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = channels_last(compacted(bundle.model()).to(device))
 
     def __call__(self, images_NCHW: npt.NDArray[np.uint8]) -> Tensor:
         """Log-probabilities of each class at each frame, for line images of one canonical width.

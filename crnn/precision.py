@@ -27,5 +27,6 @@ def allow_tf32() -> None:
     """From here on CUDA devices multiply fp32 numbers with 10 bits of mantissa, several times as fast; CPUs
     compute as before."""
     torch.backends.cuda.matmul.fp32_precision = "tf32"
-    torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]  # unknown to its stubs
+    # The stubs of torch don't know these two.
+    torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
     torch.backends.cudnn.rnn.fp32_precision = "tf32"  # type: ignore[attr-defined]

@@ -158,14 +158,13 @@ class Learner:
             with self._alone() if number < len(batches) else nullcontext():
                 losses = self.losses(batch)
                 # Wrapped models divide the summed gradients by world_size: multiply it back in.
-                (losses.sum() * (self.world_size / global_count)).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(losses.sum() * (self.world_size / global_count))
             found.append(losses.detach())
         return self._apply(torch.cat(found), rate)
 
     def _alone(self) -> AbstractContextManager[None]:
         """Gradients inside the block wait for those of the next pass before they are shared."""
-        wrapped = isinstance(self.model, DistributedDataParallel)
-        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
 
     def idle_step(self, batch: Batch, *, progress: float) -> StepOutcome:
         """Takes part in the other processes' step without adding to it, for one that has run out of data.
@@ -176,7 +175,7 @@ class Learner:
         """
         rate = self._begin(progress)
         with frozen_batch_norm(self.network):
-            (self.losses(batch).sum() * 0.0).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(self.losses(batch).sum() * 0.0)
         return self._apply(torch.zeros(0, device=batch.images_NCHW.device), rate)
 
     def _begin(self, progress: float) -> float:
@@ -214,7 +213,7 @@ class Learner:
     def _update(self, applied: Tensor) -> None:
         if self.config.kind == "adamw":
             # What torch's gradient scaler tells fused optimisers: 1 leaves weights and moments alone.
-            self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
+            self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]  # only the scaler's
             self.optimizer.step()
         elif applied:  # the paper's optimiser can't be told so, and waits for its device
             self.optimizer.step()

@@ -13,7 +13,7 @@ from ray.data import ExecutionResources
 from ray.train import DataConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.machine import cluster_resources
+from pipeline.machine import cluster_resources, living_nodes
 from pipeline.order import Part, Position, Window
 from pipeline.pace import paced
 from pipeline.packing import Packer
@@ -58,7 +58,7 @@ def training_feed(
 
 def _on_a_node_that_computes() -> dict[str, Any]:
     """For tasks that ask for no CPUs, which Ray would give to nodes that are to have none."""
-    nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
+    nodes = [node for node in living_nodes() if node["Resources"].get("CPU")]
     if not nodes:
         return {}
     chosen = random.choice(nodes)["NodeID"]

@@ -4,6 +4,7 @@ the cluster that it has joined."""
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 MIB = 1 << 20
 CGROUP = Path("/sys/fs/cgroup")
@@ -33,6 +34,13 @@ def cluster_resources() -> dict[str, float]:
 
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources
+
+
+def living_nodes() -> list[dict[str, Any]]:
+    """Ray's descriptions of the cluster's nodes, but of those that have gone; Ray must be connected."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def memory_bytes(cgroup: Path = CGROUP) -> int:

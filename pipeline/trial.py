@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import ray
 import torch
 
-from crnn.model import CRNN, seeded
+from crnn.model import CRNN, channels_last, seeded
 from crnn.precision import Precision, use_bf16
 from crnn.training import Batch, Learner, OptimizerConfig
 from pipeline.benchmark.measure import wait_for
 from pipeline.errors import BatchCheckError
-from pipeline.machine import available_cpus
+from pipeline.machine import available_cpus, living_nodes
 from pipeline.order import Window
 from pipeline.packing import Pack, Packer
 from pipeline.train_plan import Plan
@@ -51,7 +51,7 @@ class Trial:
     def of(cls, plan: Plan, window: Window) -> "Trial":
         """Of a run whose first window this is; Ray must be connected."""
         config = plan.config
-        machines = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+        machines = len(living_nodes())
         return cls(
             packer=plan.packer,
             window=window,
@@ -85,7 +85,7 @@ class Trial:
         network = seeded(rules.network, rules.charset.num_classes, self.packer.seed)
         if self.start is not None:
             network.load_state_dict(ray.get(self.start))
-        network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(network.to(self.device))
         return Learner(network, network, self.optimizer, precision=self.precision)
 
     def packs(self) -> Iterator[Pack]:

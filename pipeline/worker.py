@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import nn
 
 from crnn.checkpoint import Bundle, averaged_weights
-from crnn.model import seeded
+from crnn.model import channels_last, seeded
 from crnn.training import Batch, Learner
 from pipeline import resume
 from pipeline.board import StopSign
@@ -63,7 +63,7 @@ class Worker:
         self.network = seeded(rules.network, rules.charset.num_classes, config.packer.seed)
         if config.start is not None:
             self.network.load_state_dict(ray.get(config.start))
-        self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self.network.to(self.device))
         self.learner = Learner(
             self._wrapped(),
             self.network,

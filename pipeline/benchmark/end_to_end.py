@@ -12,7 +12,7 @@ import ray
 import torch
 
 from crnn.charset import LATIN94
-from crnn.model import NETWORKS, seeded
+from crnn.model import NETWORKS, channels_last, seeded
 from crnn.preprocess import PreprocessConfig
 from crnn.training import Learner, OptimizerConfig
 from pipeline.benchmark.measure import Rate, Row, Setting, row, torch_threads, tree_seconds, wait_for
@@ -74,8 +74,7 @@ def _alone(source: Source, setting: Setting) -> Iterator[Row]:
 
 def _fed(source: Source, name: str, setting: Setting) -> Row:
     device = torch.device(setting.device)
-    network = seeded(NETWORKS[name], LATIN94.num_classes, seed=0).to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(seeded(NETWORKS[name], LATIN94.num_classes, seed=0).to(device))
     learner = Learner(network, network, OptimizerConfig(), precision="auto")
     rates: dict[str, list[float]] = {"memory": [], "fed": []}
     threads = 1 if device.type == "cuda" else available_cpus()

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from crnn.charset import LATIN94
-from crnn.model import NETWORKS, forward_flops, seeded
+from crnn.model import NETWORKS, channels_last, forward_flops, seeded
 from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig, decode_image
 from crnn.training import Batch, Learner, OptimizerConfig
@@ -151,8 +151,7 @@ def step(setting: Setting) -> Iterator[Row]:
 
 def _steps(name: str, device: torch.device, precision: Precision) -> Callable[[], int]:
     """Trains on one batch of noise, a step at each call."""
-    network = seeded(NETWORKS[name], LATIN94.num_classes, seed=0).to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(seeded(NETWORKS[name], LATIN94.num_classes, seed=0).to(device))
     learner = Learner(network, network, OptimizerConfig(), precision=precision)
     count, generator = _IMAGES[device.type], np.random.default_rng(0)
     pixels = generator.integers(0, 256, (count, 1, NETWORKS[name].height, WIDTH), np.uint8)

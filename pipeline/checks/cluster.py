@@ -4,6 +4,7 @@ import platform
 from importlib.metadata import version
 
 from pipeline.checks import Finding
+from pipeline.machine import living_nodes
 
 TIMEOUT_S = 10.0
 
@@ -82,8 +83,7 @@ def check_nodes() -> list[Finding]:
     def ask() -> tuple[str, str, float]:
         return platform.python_version(), version("ray"), time.time()
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    found = []
+    nodes, found = living_nodes(), []
     for node in nodes:
         what = f"node {node['NodeManagerAddress']}"
         stay = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
