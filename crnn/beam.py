@@ -1,8 +1,7 @@
 """Prefix beam search that sums over alignments, many items at a time, with or without a language model.
 
 Shapes: N items, T frames, V classes with the blank at 0, B prefixes in the widest beam, K candidates of an
-item in a frame: B prefixes that stay as they are and B · V that grow; C candidates of all items that are
-kept.
+item in a frame (B prefixes that stay as they are and B · V that grow), C that are kept, of all items.
 """
 
 from collections.abc import Sequence
@@ -66,11 +65,12 @@ def prefix_beam_search(
     if beam_width < 1:
         raise ValueError(f"A beam holds 1 prefix at least; beam_width is {beam_width}.")
     num_classes = charset.num_classes
-    shapes = [tuple(item.shape) for item in items if item.ndim != 2 or item.shape[1] != num_classes]
-    if shapes or (prior is not None and prior.scores.num_classes != num_classes):
-        others = shapes[0] if shapes else f"a prior of {prior and prior.scores.num_classes} classes"
+    for item in items:
+        if item.ndim != 2 or item.shape[1] != num_classes:
+            raise ValueError(f"Items are [T, {num_classes}] each; one is {list(item.shape)}.")
+    if prior is not None and prior.scores.num_classes != num_classes:
         raise ValueError(
-            f"Items are [T, {num_classes}] each, with the charset's classes, as a prior's: {others}."
+            f"The prior scores {prior.scores.num_classes} classes, the charset has {num_classes}."
         )
     frames = [np.where(np.isnan(item), -np.inf, item) for item in (each.double().numpy() for each in items)]
     found: dict[int, Hypothesis] = {}

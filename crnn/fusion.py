@@ -68,6 +68,9 @@ class Fusion:
     """The model's answers so far."""
 
     def __post_init__(self) -> None:
+        self._begin_scores()
+
+    def _begin_scores(self) -> None:
         object.__setattr__(self, "_scores", ScoreTable(self.model, self.model.charset.num_classes))
 
     def is_unsure(self, hypothesis: Hypothesis) -> bool:
@@ -90,7 +93,7 @@ class Fusion:
             natural logarithm.
         """
         if self._scores.is_full:
-            object.__setattr__(self, "_scores", ScoreTable(self.model, self.model.charset.num_classes))
+            self._begin_scores()
         config = self.config
         found = prefix_beam_search(
             [_without_waiting(item) for item in items],

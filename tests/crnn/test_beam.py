@@ -185,9 +185,11 @@ def test_what_is_no_number_is_impossible_and_takes_nothing_else_with_it() -> Non
 
 def test_items_and_priors_of_other_classes_are_refused() -> None:
     table = ScoreTable(Bigrams(0, 4), 4)
-    for items, prior in (([torch.zeros(2, 4)], None), (torch.zeros(2, 3), None), ([], Prior(scores=table))):
-        with pytest.raises(ValueError, match=r"Items are \[T, 3\] each"):
-            prefix_beam_search(items, AB, prior=prior)
+    for items in ([torch.zeros(2, 4)], torch.zeros(2, 3)):
+        with pytest.raises(ValueError, match=r"Items are \[T, 3\] each; one is \["):
+            prefix_beam_search(items, AB)
+    with pytest.raises(ValueError, match="scores 4 classes, the charset has 3"):
+        prefix_beam_search([], AB, prior=Prior(scores=table))
 
 
 def test_nothing_to_search_is_nothing_and_no_frames_are_no_text() -> None:
