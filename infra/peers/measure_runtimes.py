@@ -1,7 +1,6 @@
 """The shipped networks by torch, ONNX Runtime and OpenVINO on one thread: images a second of CPU time.
 
-.venv/bin/pip install --target out/peers/runtimes onnx onnxscript onnxruntime openvino
-.venv/bin/python infra/peers/measure_runtimes.py
+make peers && .venv/bin/python infra/peers/measure_runtimes.py
 """
 
 import os
@@ -20,7 +19,10 @@ import onnxruntime
 import openvino
 import torch
 
-from crnn.recognizer import Recognizer
+from crnn.checkpoint import Bundle
+from crnn.compact import compacted
+from crnn.model import channels_last
+from crnn.shipped import fetched_folder
 
 SHAPES, ROUNDS = ((64, 96), (64, 160), (32, 256)), 5
 """Images of a batch and their width."""
@@ -37,7 +39,7 @@ def main() -> None:
 
 def measure(name: str, path: str) -> None:
     """Rates of one network, which is written to `path` on the way."""
-    network = Recognizer.load(name)._posteriors._model
+    network = channels_last(compacted(Bundle.load(fetched_folder(name)).model()))
     example = torch.zeros(8, 1, 32, 128, dtype=torch.uint8)
     axes = {"images": {0: "count", 3: "width"}}
     torch.onnx.export(network, (example,), path, dynamo=False, input_names=["images"], dynamic_axes=axes)
