@@ -55,7 +55,6 @@ class Chromium:
         ]
         options = {"binary": CHROMIUM, "args": flags}
         capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        capabilities["unhandledPromptBehavior"] = "ignore"  # an alert is looked for, not dismissed unseen
         try:
             self._wait_for_driver()
             made = self._send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
@@ -110,19 +109,15 @@ class Chromium:
         """Looks into the frame that a function with this body returns from now on, until a page is opened."""
         self._send("POST", "/frame", {"id": self.wait(script)})
 
-    def alert(self) -> str | None:
-        """The text of a dialog that the page has opened; None where there is none."""
-        try:
-            return str(self._send("GET", "/alert/text"))
-        except urllib.error.HTTPError as error:
-            if json.load(error)["value"]["error"] != "no such alert":
-                raise
-            return None
+    def keep_alerts(self) -> None:
+        """From the next page on, no dialog opens: what one would have said is kept for `alerts`."""
+        keep = "window.alerts = []; window.alert = text => { window.alerts.push(String(text)) }"
+        command = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": keep}}
+        self._send("POST", "/goog/cdp/execute", command)
 
-    def dismiss(self) -> None:
-        """Closes the dialog that is open, and those that come after it."""
-        while self.alert() is not None:
-            self._send("POST", "/alert/dismiss", {})
+    def alerts(self) -> list[str]:
+        """What the dialogs of the page, and of frames that call its, would have said since it was opened."""
+        return list(self.run("return window.alerts"))
 
     def complaints(self) -> list[str]:
         """Errors of the page's scripts and requests since the last call."""
