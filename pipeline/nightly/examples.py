@@ -30,32 +30,55 @@ class Example:
     """What the shadow model read, where it looked."""
 
 
-def examples(database: Any, where: str, order: str, count: int) -> tuple[Example, ...]:
+_COLUMNS = (
+    "uri",
+    "member",
+    "etag",
+    "size",
+    "position",
+    "box",
+    "key",
+    "text",
+    "confidence",
+    "reason",
+    "detail",
+    "shadow_text",
+)
+_COPIES = 20
+"""Rows that are looked at for each one wanted: so often may a picture occur and its copies still be told."""
+
+
+def least_confident(columns: str, where: str) -> str:
+    """SQL for the rows of DuckDB's view `published` that the model is least sure of; $count is how many.
+
+    Copies of a picture, which a corpus may hold many of, come after all others; the same text, confidence and
+    size tell them. Only the first rows are looked at, so that memory doesn't grow with the night.
+
+    Args:
+        columns: What is wanted of a row.
+        where: A condition in SQL.
+    """
+    first = f"SELECT * FROM published WHERE {where} ORDER BY confidence, id LIMIT {_COPIES} * $count"
+    copy = "row_number() OVER (PARTITION BY text, confidence, width, height ORDER BY id)"
+    return f"SELECT {columns} FROM ({first}) ORDER BY {copy}, confidence, id LIMIT $count"
+
+
+def examples(database: Any, where: str, count: int, order: str | None = None) -> tuple[Example, ...]:
     """The first rows of DuckDB's view `published`.
 
     Args:
         database: The connection.
         where: A condition in SQL.
-        order: By what, in SQL.
         count: At most so many.
+        order: By what, in SQL; the least confident ones first where not given.
     """
-    names = (
-        "uri",
-        "member",
-        "etag",
-        "size",
-        "position",
-        "box",
-        "key",
-        "text",
-        "confidence",
-        "reason",
-        "detail",
-        "shadow_text",
-    )
-    query = f"SELECT {', '.join(names)} FROM published WHERE {where}"
-    found = database.sql(f"{query} ORDER BY {order} LIMIT {count}").fetchall()
-    rows = [dict(zip(names, values, strict=True)) for values in found]
+    columns = ", ".join(_COLUMNS)
+    if order is None:
+        query = least_confident(columns, where)
+    else:
+        query = f"SELECT {columns} FROM published WHERE {where} ORDER BY {order} LIMIT $count"
+    found = database.execute(query, {"count": count}).fetchall()
+    rows = [dict(zip(_COLUMNS, values, strict=True)) for values in found]
     return tuple(
         Example(
             key=row["key"],

@@ -153,13 +153,13 @@ def gather(figures: Figures, table: TranscriptTable, held_out: Histograms | None
             drift_held_out=_drifts(held_out, histograms),
             throughput=_throughput(database, read),
             prefixes=tuple(_prefixes(database, now, before, held_out)),
-            least_confident=examples(database, read, "confidence, id", PICTURES),
-            sample=examples(database, read, "md5(id)", PICTURES),
+            least_confident=examples(database, read, PICTURES),
+            sample=examples(database, read, PICTURES, "md5(id)"),
             shadowed=_rows(database, shadowed),
             agreed=_rows(database, f"{shadowed} AND shadow_text = text"),
-            disagreements=examples(database, other, "md5(id)", PICTURES),
+            disagreements=examples(database, other, PICTURES, "md5(id)"),
             quarantined={
-                reason: examples(database, f"{now} AND reason = '{reason}'", "id", 3) for reason in reasons
+                reason: examples(database, f"{now} AND reason = '{reason}'", 3, "id") for reason in reasons
             },
         )
 

@@ -14,17 +14,19 @@ from crnn.cropping import crop
 from crnn.preprocess import decode_image
 from pipeline.fetch import FetchConfig
 from pipeline.inputs.contents import contents
+from pipeline.nightly.examples import least_confident
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import join, write_atomic
 
-_QUERY = """
-SELECT id, uri, member, etag, size, position, box, text FROM published
-WHERE run = ? AND status IN ('ok', 'low_confidence') ORDER BY confidence, id LIMIT ?
-"""
+_QUERY = least_confident(
+    "id, uri, member, etag, size, position, box, text", "run = $run AND status IN ('ok', 'low_confidence')"
+)
 
 
 def export_review(table: TranscriptTable, run: str, count: int, folder_uri: str, config: FetchConfig) -> int:
     """Copies the least confident images of a published run, with their texts; how many were still there.
+
+    A picture that the run met several times is worth labelling once: its copies come after all others.
 
     Args:
         table: That holds the run.
@@ -40,7 +42,7 @@ def export_review(table: TranscriptTable, run: str, count: int, folder_uri: str,
 
     with duckdb.connect() as database:
         database.register("published", table.rows())
-        found = database.execute(_QUERY, [run, count])
+        found = database.execute(_QUERY, {"run": run, "count": count})
         names = [column[0] for column in found.description]
         rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
     lines = ["path\ttext"]
