@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import ray.train
 from pyarrow.fs import FileSelector, FileSystem, FileType
@@ -28,6 +28,9 @@ from pipeline.tracking import MetricPoint
 
 IDENTITY = "run.json"
 FINISHED = "finished.json"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Ray Train's."""
+T = TypeVar("T")
 End = Literal["images", "minutes", "patience"]
 """What a run comes to first."""
 
@@ -141,28 +144,59 @@ def mark_finished(
 
 
 def latest_checkpoint(run_uri: str) -> "ray.train.Checkpoint | None":
-    """The run's last whole checkpoint; None where there is none yet."""
+    """The last whole checkpoint, which a run that goes on may delete at any time; None where there is none.
+
+    Raises:
+        Exception: Ray's, where its list of checkpoints is damaged: `pipeline.snapshot` mends those.
+    """
     location = resolve(run_uri)
-    try:
-        return ray.train.Result.from_path(location.path, storage_filesystem=location.filesystem).checkpoint
-    except (RuntimeError, FileNotFoundError, ValueError):
-        return None
+    while True:
+        listed = _snapshot(run_uri)
+        try:
+            return ray.train.Result.from_path(
+                location.path, storage_filesystem=location.filesystem
+            ).checkpoint
+        except (RuntimeError, FileNotFoundError, ValueError):
+            return None
+        except Exception:
+            if _snapshot(run_uri) == listed:
+                raise
+
+
+def _snapshot(run_uri: str) -> bytes | None:
+    """Ray Train's list of the run's checkpoints, which it writes before it deletes one."""
+    uri = join(run_uri, SNAPSHOT)
+    return read_bytes(uri) if exists(uri) else None
 
 
 def latest_position(run_uri: str) -> Position | None:
     """What the run's last whole checkpoint has consumed; None where there is no checkpoint yet."""
-    checkpoint = latest_checkpoint(run_uri)
-    if checkpoint is None:
-        return None
-    with checkpoint.as_directory() as directory:
-        return read_position(Path(directory))
+    return _of_latest(run_uri, CheckpointFiles.position)
 
 
 def images_seen(run_uri: str) -> int:
     """Images that the run has seen up to its last whole checkpoint; 0 where there is none yet."""
-    checkpoint = latest_checkpoint(run_uri)
-    points = CheckpointFiles.of(checkpoint).history() if checkpoint else []
+    points = _of_latest(run_uri, CheckpointFiles.history) or []
     return int(next((p.value for p in reversed(points) if p.key == "train/images_seen"), 0))
+
+
+def _of_latest(run_uri: str, read: "Callable[[CheckpointFiles], T]") -> T | None:
+    """What is read of the last whole checkpoint: of a newer one where a run that goes on has deleted it
+    meanwhile, in part perhaps."""
+    checkpoint = latest_checkpoint(run_uri)
+    while checkpoint is not None:
+        missing: FileNotFoundError | None = None
+        try:
+            found = read(CheckpointFiles.of(checkpoint))
+        except FileNotFoundError as error:
+            missing = error
+        newer = latest_checkpoint(run_uri)
+        if newer is not None and newer.path == checkpoint.path:
+            if missing is not None:
+                raise missing
+            return found
+        checkpoint = newer
+    return None
 
 
 class CheckpointFiles:
@@ -185,16 +219,19 @@ class CheckpointFiles:
     def history(self) -> list[MetricPoint]:
         """Every metric point of the run up to the checkpoint."""
         with TemporaryDirectory() as name:
-            (Path(name) / HISTORY).write_bytes(self._read(HISTORY))
+            self._fetch(HISTORY, Path(name))
             return read_history(Path(name))
+
+    def position(self) -> Position:
+        """What all ranks had consumed."""
+        with TemporaryDirectory() as name:
+            self._fetch("position-", Path(name))
+            return read_position(Path(name))
 
     def rejects(self) -> dict[str, tuple[str, str]]:
         """Reason and detail, by id, of the rows that training had to leave out."""
         with TemporaryDirectory() as name:
-            files = self._filesystem.get_file_info(FileSelector(self._path))
-            for file in (PurePosixPath(f.path).name for f in files):
-                if file.startswith("rejects-"):
-                    (Path(name) / file).write_bytes(self._read(file))
+            self._fetch("rejects-", Path(name))
             return read_rejects(Path(name))
 
     def pictures(self) -> dict[tuple[str, int], bytes]:
@@ -212,6 +249,13 @@ class CheckpointFiles:
         if found.type == FileType.NotFound:
             return None
         return HardestWords(**json.loads(self._read(HARDEST_TABLE)), sheet=self._read(HARDEST_SHEET))
+
+    def _fetch(self, prefix: str, folder: Path) -> None:
+        """Copies the files that begin so."""
+        files = self._filesystem.get_file_info(FileSelector(self._path))
+        for name in (PurePosixPath(f.path).name for f in files):
+            if name.startswith(prefix):
+                (folder / name).write_bytes(self._read(name))
 
     def _read(self, name: str) -> bytes:
         with self._filesystem.open_input_file(f"{self._path}/{name}") as stream:

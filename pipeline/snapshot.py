@@ -12,10 +12,9 @@ from typing import Any
 from ray import __version__ as ray_version
 
 from pipeline.resume import STATE
-from pipeline.runs import CheckpointFiles
+from pipeline.runs import SNAPSHOT, CheckpointFiles
 from pipeline.storage import exists, join, list_objects, read_bytes, write_atomic
 
-SNAPSHOT = "checkpoint_manager_snapshot.json"
 log = logging.getLogger(__name__)
 
 

@@ -41,6 +41,7 @@ def test_training_on_several_hosts_ends_exactly_whatever_they_suffer(place: Plac
     flags += ["--images", "400", "--window-rows", "40", "--pack-columns", "1024"]
     flags += ["--save-every", "40", "--log-every", "1", "--max-failures", "6"]
     job = place.cluster.submit("training", "python", str(ROOT / "jobs/train.py"), *flags)
+    cut = None
     try:
         until(lambda: latest_position(run), job)
         place.network.cut("mlflow")
@@ -52,7 +53,8 @@ def test_training_on_several_hosts_ends_exactly_whatever_they_suffer(place: Plac
     finally:
         for name in ("mlflow", *place.hosts):
             place.network.mend(name)
-        kill(place.hosts[cut])
+        if cut is not None:
+            kill(place.hosts[cut])
     assert job.returncode == ExitCode.OK, told[-3000:]
     done = finished(run)
     assert done is not None

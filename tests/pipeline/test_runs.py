@@ -1,13 +1,18 @@
 """A run's folder belongs to one run, and says when it is over."""
 
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import ray.train
 
 from pipeline.errors import ConfigError
-from pipeline.runs import CheckpointFiles, claim, finished, latest_position, mark_finished
+from pipeline.order import Position
+from pipeline.runs import CheckpointFiles, claim, finished, images_seen, latest_position, mark_finished
 
 IDENTITY = {"data": "abc", "charset": "def", "order": [1, 2]}
 
@@ -68,6 +73,52 @@ def test_a_finished_run_may_be_moved(tmp_path: Path) -> None:
 def test_a_run_that_was_never_started_has_no_position(tmp_path: Path) -> None:
     assert latest_position(str(tmp_path / "nothing")) is None
     assert latest_position(str(tmp_path)) is None
+
+
+def checkpoint_of(run: Path, number: int) -> str:
+    """A checkpoint of two ranks, noted as Ray Train notes it: before the one ahead of it is deleted."""
+    name = f"checkpoint_{number}"
+    (run / name).mkdir()
+    for rank in range(2):
+        position = Position(through=number, packs={number: {rank}}, sizes={number: 4})
+        (run / name / f"position-{rank:05d}.json").write_text(json.dumps(position.to_dict()))
+    result = {"checkpoint_dir_name": name, "metrics": {}}
+    snapshot = {"checkpoint_results": [result], "checkpoint_report_indices": [number]}
+    snapshot |= {"latest_checkpoint_result": result, "current_report_index": number}
+    snapshot |= {"pending_training_results": [], "pending_validation_specs": []}
+    for kind in ("validated", "timed_out_validation", "failed_validation"):
+        snapshot[f"{kind}_checkpoint_dir_names"] = []
+    (run / "new.json").write_text(json.dumps({"ray_version": ray.__version__} | snapshot))
+    (run / "new.json").rename(run / "checkpoint_manager_snapshot.json")
+    return name
+
+
+def test_a_run_that_goes_on_may_delete_what_is_being_read(tmp_path: Path) -> None:
+    checkpoint_of(tmp_path, 0)
+
+    def go_on() -> None:
+        for number in range(1, 200):
+            checkpoint_of(tmp_path, number)
+            shutil.rmtree(tmp_path / f"checkpoint_{number - 1}")
+
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(go_on)
+        read = []
+        while not run.done():
+            read.append(latest_position(str(tmp_path)))
+        run.result()
+    read.append(latest_position(str(tmp_path)))
+    seen = [position for position in read if position is not None]
+    assert len(seen) == len(read)
+    assert [p.through for p in seen] == sorted(p.through for p in seen)
+    assert all(p.packs == {p.through: {0, 1}} for p in seen)
+    assert seen[-1].through == 199
+
+
+def test_a_checkpoint_that_lacks_a_file_is_not_read_for_ever(tmp_path: Path) -> None:
+    checkpoint_of(tmp_path, 0)
+    with pytest.raises(FileNotFoundError, match="history"):
+        images_seen(str(tmp_path))
 
 
 def test_pictures_are_found_by_set_and_step(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from crnn.model import TINY, seeded
 from crnn.preprocess import PreprocessConfig
 from pipeline import resume
 from pipeline.errors import CheckpointError
-from pipeline.snapshot import SNAPSHOT, mend_snapshot
+from pipeline.runs import SNAPSHOT
+from pipeline.snapshot import mend_snapshot
 from pipeline.tracking import MetricPoint
 
 SCORE = "validation/words/word_accuracy"
