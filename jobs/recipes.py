@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import PreprocessConfig
-from crnn.training import OptimizerConfig
 from pipeline.train_config import TrainConfig
 
 
@@ -25,7 +25,7 @@ def paper() -> TrainConfig:
 
 
 def default() -> TrainConfig:
-    """The paper's network with AdamW, warm-up and cosine, averaged weights, printable ASCII."""
+    """The paper's network with Muon, warm-up and cosine, averaged weights, printable ASCII."""
     return TrainConfig(
         name="default",
         data=("out/data/train",),
@@ -55,7 +55,7 @@ def latin94_small() -> TrainConfig:
         validation=("held_out=out/data/scene-validation",),
         network="small",
         # A rate that stays up lets the run be lengthened: only its last quarter depends on where it ends.
-        optimizer=OptimizerConfig(warmup=0.005, decay=0.25),
+        optimizer=OptimizerConfig(kind="adamw", warmup=0.005, decay=0.25),
         pack_columns=6_400,
         images=3_000_000,
         save_every=60_000,
@@ -69,7 +69,7 @@ def latin94() -> TrainConfig:
         data=("synth://scene?assets=out/assets&seed=11",),
         validation=("held_out=out/data/scene-validation",),
         network="residual",
-        optimizer=OptimizerConfig(warmup=0.02, ema_decay=0.9995),
+        optimizer=OptimizerConfig(kind="adamw", warmup=0.02, ema_decay=0.9995),
         pack_columns=102_400,
         window_rows=32_768,
         images=20_000_000,
@@ -104,7 +104,7 @@ def demo() -> TrainConfig:
         output="out/demo/runs",
         network="small",
         start_from="latin94-small",
-        optimizer=OptimizerConfig(learning_rate=3e-4, ema_decay=0.99),
+        optimizer=OptimizerConfig(learning_rate=3e-4, matrix_rate=3e-3, ema_decay=0.99),
         pack_columns=6_400,
         window_rows=4_000,
         images=16_000,

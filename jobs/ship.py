@@ -6,7 +6,7 @@ python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --a
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -145,7 +145,7 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
 def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: Mapping[str, Any]) -> str:
     """That trains such a run again: the recipe, and what its optimiser had otherwise."""
     words = ["python jobs/train.py", recipe, f"--images {images}"]
-    usual = asdict(RECIPES[recipe]().optimizer) if recipe in RECIPES else {}
+    usual = RECIPES[recipe]().optimizer.to_dict() if recipe in RECIPES else {}
     for name, value in identity.get("optimizer", {}).items():
         if usual.get(name) != value:
             words.append(f"--optimizer.{name.replace('_', '-')} {value}")

@@ -6,9 +6,9 @@ from typing import Literal
 
 from crnn.charset import CHARSETS
 from crnn.model import NETWORKS
+from crnn.optimizer import OptimizerConfig
 from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig
-from crnn.training import OptimizerConfig
 from pipeline.errors import ConfigError
 from pipeline.labels import LabelRules
 from pipeline.mixture import TrainingSet, training_sets

@@ -57,7 +57,7 @@ class Plan:
             "network": json.dumps(rules.network.to_dict()),
             "preprocess": asdict(config.preprocess),
             "start": config.start_from,
-            "optimizer": asdict(config.optimizer),
+            "optimizer": config.optimizer.to_dict(),
             "order": [config.seed, config.window_rows, config.pack_columns],
         }
 

@@ -13,8 +13,9 @@ import ray
 import torch
 
 from crnn.model import CRNN, channels_last, seeded
+from crnn.optimizer import OptimizerConfig
 from crnn.precision import Precision, use_bf16
-from crnn.training import Batch, Learner, OptimizerConfig
+from crnn.training import Batch, Learner
 from pipeline.benchmark.measure import wait_for
 from pipeline.errors import BatchCheckError
 from pipeline.machine import available_cpus, living_nodes

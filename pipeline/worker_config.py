@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from crnn.optimizer import OptimizerConfig
 from crnn.precision import Precision
-from crnn.training import OptimizerConfig
 from pipeline.packing import Packer
 
 

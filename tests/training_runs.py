@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crnn.training import OptimizerConfig
+from crnn.optimizer import OptimizerConfig
 from pipeline.board import Facts
 from pipeline.fit import FitResult, fit
 from pipeline.mlflow_run import find_run, mlflow_client

@@ -13,8 +13,9 @@ import torch
 
 from crnn.charset import LATIN94
 from crnn.model import NETWORKS, channels_last, seeded
+from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import PreprocessConfig
-from crnn.training import Learner, OptimizerConfig
+from crnn.training import Learner
 from pipeline.benchmark.measure import Rate, Row, Setting, row, torch_threads, tree_seconds, wait_for
 from pipeline.benchmark.training import PACK_COLUMNS, make_shards
 from pipeline.dataset import UnevenSplit, training_feed

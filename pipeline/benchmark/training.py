@@ -17,9 +17,10 @@ from PIL import Image
 
 from crnn.charset import LATIN94
 from crnn.model import NETWORKS, channels_last, forward_flops, seeded
+from crnn.optimizer import OptimizerConfig
 from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig, decode_image
-from crnn.training import Batch, Learner, OptimizerConfig
+from crnn.training import Batch, Learner
 from pipeline.benchmark.measure import (
     Rate,
     Row,

@@ -107,7 +107,8 @@ def step_rate(device: str, seconds: float = 5.0, network: str = "paper") -> floa
 
     from crnn.charset import LATIN94
     from crnn.model import CRNN, NETWORKS
-    from crnn.training import Batch, Learner, OptimizerConfig
+    from crnn.optimizer import OptimizerConfig
+    from crnn.training import Batch, Learner
 
     config = NETWORKS[network]
     model = CRNN(config, LATIN94.num_classes).to(device)

@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def run(untrained_bundle: Path, data: str, tmp_path: Path) -> Path:
         weights=bundle.weights,
         provenance=told,
     ).save(folder / "best" / "bundle")
-    optimizer = asdict(RECIPES["latin94-small"]().optimizer) | {"learning_rate": 0.5}
+    optimizer = RECIPES["latin94-small"]().optimizer.to_dict() | {"learning_rate": 0.5}
     identity = {"data": Manifest.read(data).fingerprint, "order": [7, 1, 1], "optimizer": optimizer}
     (folder / "run.json").write_text(json.dumps(identity))
     finished = {"checkpoint_uri": str(folder / "best"), "last_uri": str(folder / "best"), "metrics": {}}

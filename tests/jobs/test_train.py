@@ -59,7 +59,7 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
     run = find_run(client, "crnn", "few")
     assert run is not None
     assert run.info.status == "FINISHED"
-    assert run.data.params["optimizer.kind"] == "adamw"
+    assert run.data.params["optimizer.kind"] == "muon"
     assert "crnn.revision" in run.data.tags
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"train", "words"}
     wanted = {"train/loss", "train/learning_rate", "train/images_per_s", "train/data_wait_share"}

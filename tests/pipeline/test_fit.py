@@ -14,9 +14,9 @@ import torch
 
 from crnn.checkpoint import Bundle
 from crnn.ctc import log_prob
+from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import decode_image, line_image
 from crnn.recognizer import Recognizer
-from crnn.training import OptimizerConfig
 from pipeline import board, resume
 from pipeline.board import Facts
 from pipeline.errors import ConfigError, DataError, DivergedError

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crnn.training import OptimizerConfig
+from crnn.optimizer import OptimizerConfig
 from pipeline.foresight import expected_characters, foresee
 from pipeline.manifest import Manifest
 from tests.rehearsals import COUNTS, SYNTHETIC, audited, manifest, rehearsal

@@ -7,8 +7,8 @@ import pytest
 
 from crnn.charset import ALNUM36
 from crnn.model import TINY
+from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import PreprocessConfig
-from crnn.training import OptimizerConfig
 from pipeline.errors import BatchCheckError
 from pipeline.labels import LabelRules
 from pipeline.order import Window
