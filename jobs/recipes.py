@@ -41,7 +41,7 @@ def small() -> TrainConfig:
         data=("out/data/train",),
         validation=("held_out=out/data/validation",),
         network="small",
-        pack_columns=6_400,
+        optimizer=OptimizerConfig(decay=0.5),
         images=1_000_000,
         save_every=50_000,
     )
@@ -86,8 +86,7 @@ def probe() -> TrainConfig:
         data=("out/probe/train",),
         validation=("held_out=out/probe/held-out",),
         network="small",
-        optimizer=OptimizerConfig(warmup=0.02),
-        pack_columns=6_400,
+        optimizer=OptimizerConfig(warmup=0.02, decay=0.5),
         images=300_000,
         save_every=300_000,
         keep=1,
