@@ -49,17 +49,19 @@ class Muon(torch.optim.Optimizer):
     A convolution is a matrix with a row for each output channel. A group may say of how many matrices, one
     below the other, each of its parameters is made: an LSTM's weights are those of four gates. Where
     `found_inf` is set to a tensor that isn't 0, as torch's gradient scaler does, weights and momentum stay as
-    they are, and nothing waits for the device.
+    they are, and nothing waits for the device. On GPUs the directions are computed in bf16.
 
     Args:
         groups: {"params": …, "matrices": 1, …}, as torch's optimisers take them.
         lr: Learning rate: a step changes a square matrix by about this in every direction.
         momentum: Of the gradients.
         weight_decay: Decoupled.
-        bf16: As `orthogonal`.
+
+    Raises:
+        ValueError: A parameter isn't made of so many matrices.
     """
 
-    _step_supports_amp_scaling = True
+    found_inf: Tensor | None = None
 
     def __init__(
         self,
@@ -68,12 +70,14 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
-        bf16: bool = False,
     ) -> None:
-        self.bf16 = bf16
-        self.found_inf: Tensor | None = None
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "matrices": 1}
         super().__init__(groups, defaults)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.ndim < 2 or not parameter.numel() or parameter.shape[0] % group["matrices"]:
+                    shape = tuple(parameter.shape)
+                    raise ValueError(f"{group['matrices']} matrices don't fit a parameter of shape {shape}.")
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # no closure: a step looks at one gradient
@@ -106,6 +110,8 @@ class Muon(torch.optim.Optimizer):
         count = parts[0].matrices
         rows, columns = weights[0].shape[0] // count, weights[0][0].numel()
         stacked = torch.cat([update.reshape(count, rows, columns) for update in updates])
-        moved = orthogonal(stacked, bf16=self.bf16) * (math.sqrt(max(1.0, rows / columns)) * rate * step)
+        moved = orthogonal(stacked, bf16=stacked.is_cuda) * (
+            math.sqrt(max(1.0, rows / columns)) * rate * step
+        )
         for weight, update in zip(weights, torch.split(moved, count), strict=True):
             weight.mul_(1.0 - rate * decay * step).sub_(update.reshape(weight.shape))

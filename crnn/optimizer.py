@@ -48,8 +48,8 @@ class OptimizerConfig:
             raise ModelConfigError(f"decay lies in (0, 1]: {self}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values of what has an effect, for files: runs without muon have one description, whatever
-        release describes them."""
+        """Plain values for files, without what only muon has where it isn't that: such runs have one
+        description, whatever release describes them."""
         values = asdict(self)
         if self.kind != "muon":
             del values["matrix_rate"]
@@ -74,12 +74,11 @@ class Optimizer:
     Args:
         network: Whose weights move.
         config: How.
-        bf16: Whether the hardware multiplies matrices faster in it.
     """
 
-    def __init__(self, network: CRNN, config: OptimizerConfig, *, bf16: bool = False) -> None:
+    def __init__(self, network: CRNN, config: OptimizerConfig) -> None:
         self.config = config
-        self.parts = _parts(network, config, bf16)
+        self.parts = _parts(network, config)
         self._peaks = [group["lr"] for group in self._groups()]
 
     def step(self, progress: float, applied: Tensor) -> None:
@@ -115,6 +114,8 @@ class Optimizer:
         Raises:
             ModelConfigError: It is of other optimisers.
         """
+        if "param_groups" in state and len(self.parts) == 1:  # as checkpoints of format 1 have it
+            state = {self.config.kind: state}
         if state.keys() != self.parts.keys():
             raise ModelConfigError(
                 f"The checkpoint holds the state of {' and '.join(sorted(state))}; optimizer.kind "
@@ -128,7 +129,7 @@ class Optimizer:
         return [group for part in self.parts.values() for group in part.param_groups]
 
 
-def _parts(network: CRNN, config: OptimizerConfig, bf16: bool) -> dict[str, torch.optim.Optimizer]:
+def _parts(network: CRNN, config: OptimizerConfig) -> dict[str, torch.optim.Optimizer]:
     if config.kind == "adadelta":
         return {"adadelta": torch.optim.Adadelta(network.parameters(), lr=config.learning_rate, rho=0.9)}
     gates, matrices = _inner(network) if config.kind == "muon" else ([], [])
@@ -142,8 +143,7 @@ def _parts(network: CRNN, config: OptimizerConfig, bf16: bool) -> dict[str, torc
     if config.kind == "adamw":
         return {"adamw": adamw}
     inner: list[dict[str, Any]] = [{"params": matrices}, {"params": gates, "matrices": _GATES}]
-    muon = Muon(inner, lr=config.matrix_rate, weight_decay=config.weight_decay, bf16=bf16)
-    return {"adamw": adamw, "muon": muon}
+    return {"adamw": adamw, "muon": Muon(inner, lr=config.matrix_rate, weight_decay=config.weight_decay)}
 
 
 def _inner(network: CRNN) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -94,7 +94,7 @@ class Learner:
         if device.type == "cuda":
             allow_tf32()
         self._refused, self._in_a_row = torch.zeros(2, dtype=torch.int64, device=device)
-        self.optimizer = Optimizer(network, config, bf16=use_bf16(precision, device))
+        self.optimizer = Optimizer(network, config)
         self._parameters = list(network.parameters())
         self._buffers = list(network.buffers())
         self._before = [t.clone() for t in self._buffers]

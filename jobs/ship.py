@@ -143,9 +143,14 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
 
 
 def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: Mapping[str, Any]) -> str:
-    """That trains such a run again: the recipe, and what its optimiser had otherwise."""
+    """That trains such a run again: the recipe, and what its order and its optimiser had otherwise."""
     words = ["python jobs/train.py", recipe, f"--images {images}"]
-    usual = RECIPES[recipe]().optimizer.to_dict() if recipe in RECIPES else {}
+    known = RECIPES[recipe]() if recipe in RECIPES else None
+    flags = ("seed", "window_rows", "pack_columns")
+    for name, value in zip(flags, identity["order"], strict=True):
+        if known is None or getattr(known, name) != value:
+            words.append(f"--{name.replace('_', '-')} {value}")
+    usual = known.optimizer.to_dict() if known else {}
     for name, value in identity.get("optimizer", {}).items():
         if usual.get(name) != value:
             words.append(f"--optimizer.{name.replace('_', '-')} {value}")

@@ -197,8 +197,8 @@ def _train(
         raise DivergedError(
             f"After step {step} the gradient of {config.max_refused} steps in a row or more wasn't finite. "
             f"{f'Without a finite loss in the last of them: {named}. ' if ids else ''}"
-            "Look at these images and labels, or give the run another --name and a lower "
-            "--optimizer.learning-rate."
+            "Look at these images and labels, or give the run another --name and lower rates: "
+            "--optimizer.learning-rate, and --optimizer.matrix-rate under muon."
         )
     return result
 

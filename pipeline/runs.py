@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -29,7 +30,9 @@ from pipeline.tracking import MetricPoint
 IDENTITY = "run.json"
 FINISHED = "finished.json"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""Ray Train's."""
+"""Ray Train's list of the run's checkpoints. On disks it is written in place, before one is deleted."""
+_SETTLED_S = 3.0
+"""A list that is damaged for so long isn't just being written."""
 T = TypeVar("T")
 End = Literal["images", "minutes", "patience"]
 """What a run comes to first."""
@@ -147,11 +150,11 @@ def latest_checkpoint(run_uri: str) -> "ray.train.Checkpoint | None":
     """The last whole checkpoint, which a run that goes on may delete at any time; None where there is none.
 
     Raises:
-        Exception: Ray's, where its list of checkpoints is damaged: `pipeline.snapshot` mends those.
+        Exception: Ray's, where its list of checkpoints stays damaged: `pipeline.snapshot` mends those.
     """
     location = resolve(run_uri)
+    end = time.monotonic() + _SETTLED_S
     while True:
-        listed = _snapshot(run_uri)
         try:
             return ray.train.Result.from_path(
                 location.path, storage_filesystem=location.filesystem
@@ -159,14 +162,9 @@ def latest_checkpoint(run_uri: str) -> "ray.train.Checkpoint | None":
         except (RuntimeError, FileNotFoundError, ValueError):
             return None
         except Exception:
-            if _snapshot(run_uri) == listed:
+            if time.monotonic() > end:
                 raise
-
-
-def _snapshot(run_uri: str) -> bytes | None:
-    """Ray Train's list of the run's checkpoints, which it writes before it deletes one."""
-    uri = join(run_uri, SNAPSHOT)
-    return read_bytes(uri) if exists(uri) else None
+            time.sleep(0.02)
 
 
 def latest_position(run_uri: str) -> Position | None:

@@ -196,7 +196,7 @@ class ByHeart:
                 f"{self.after:.3g} after {self.steps} steps and was {self.before:.3g} at first; it should be "
                 f"below {CHECK_LOSS}. A network that can't learn these can't learn the data set. Look at the "
                 f"worst: {', '.join(self.worst)}. Do the texts belong to the images, can a person read them, "
-                "and is --optimizer.learning-rate far from the recipes'?"
+                "and are --optimizer.learning-rate and --optimizer.matrix-rate far from the recipes'?"
             )
 
 

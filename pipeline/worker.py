@@ -4,8 +4,8 @@ A step takes as many packs as the run has workers, however many of those there a
 missing, the others take several each.
 
 Batch norm across workers: each normalises with the statistics of its own batch, and keeps running ones. Rank
-0's count: their averages are sent to the others before each look at held-out words, so that what is evaluated
-is what is saved.
+0's count: its averages are sent to the others before each checkpoint, so that what is evaluated is what is
+saved, and its weights too: machines that round differently part by a little from step to step.
 """
 
 import copy
@@ -191,8 +191,8 @@ class Worker:
             self._log_interval()
         rules = self.config.packer.rules
         if self.world_size > 1:
-            for name, _ in self.network.named_buffers():
-                dist.broadcast(self.learner.averaged[name], src=0)
+            for tensor in (*self.learner.averaged.values(), *self.network.parameters()):
+                dist.broadcast(tensor.detach(), src=0)
         shown = copy.deepcopy(self.network).eval()
         shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))
         found = {name: words.evaluate(shown, self.control) for name, words in self.held_out.items() if look}

@@ -44,22 +44,24 @@ _COLUMNS = (
     "detail",
     "shadow_text",
 )
-_COPIES = 20
-"""Rows that are looked at for each one wanted: so often may a picture occur and its copies still be told."""
+_FIRST = 5_000
+"""Rows among which copies are told. DuckDB keeps so many at hand, and sorts the whole night for more."""
 
 
 def least_confident(columns: str, where: str) -> str:
     """SQL for the rows of DuckDB's view `published` that the model is least sure of; $count is how many.
 
-    Copies of a picture, which a corpus may hold many of, come after all others; the same text, confidence and
-    size tell them. Only the first rows are looked at, so that memory doesn't grow with the night.
+    Copies of a picture, which a corpus may hold many of, come after all others of the 5,000 least sure rows;
+    the same text, confidence and size tell them. Memory doesn't grow with the night.
 
     Args:
         columns: What is wanted of a row.
         where: A condition in SQL.
     """
-    first = f"SELECT * FROM published WHERE {where} ORDER BY confidence, id LIMIT {_COPIES} * $count"
-    copy = "row_number() OVER (PARTITION BY text, confidence, width, height ORDER BY id)"
+    first = f"SELECT * FROM published WHERE {where} ORDER BY confidence, id LIMIT greatest({_FIRST}, $count)"
+    # Of equal pictures in different packs, confidence differs in its last digits.
+    alike = "text, round(confidence, 4), width, height"
+    copy = f"row_number() OVER (PARTITION BY {alike} ORDER BY id)"
     return f"SELECT {columns} FROM ({first}) ORDER BY {copy}, confidence, id LIMIT $count"
 
 

@@ -40,7 +40,7 @@ def export_review(table: TranscriptTable, run: str, count: int, folder_uri: str,
     """
     import duckdb
 
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"memory_limit": "512MB", "threads": 2}) as database:
         database.register("published", table.rows())
         found = database.execute(_QUERY, {"run": run, "count": count})
         names = [column[0] for column in found.description]

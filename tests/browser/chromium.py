@@ -111,13 +111,13 @@ class Chromium:
 
     def keep_alerts(self) -> None:
         """From the next page on, no dialog opens: what one would have said is kept for `alerts`."""
-        keep = "window.alerts = []; window.alert = text => { window.alerts.push(String(text)) }"
+        keep = "window.alert = text => { (window.top.alerts ??= []).push(String(text)) }"
         command = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": keep}}
         self._send("POST", "/goog/cdp/execute", command)
 
     def alerts(self) -> list[str]:
-        """What the dialogs of the page, and of frames that call its, would have said since it was opened."""
-        return list(self.run("return window.alerts"))
+        """What the dialogs of the page and of its frames would have said since it was opened."""
+        return list(self.run("return window.alerts ?? []"))
 
     def complaints(self) -> list[str]:
         """Errors of the page's scripts and requests since the last call."""

@@ -41,8 +41,16 @@ def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> Non
 
 def test_a_description_holds_what_has_an_effect() -> None:
     assert OptimizerConfig(**OptimizerConfig(matrix_rate=0.3).to_dict()) == OptimizerConfig(matrix_rate=0.3)
-    described = [OptimizerConfig(kind="adamw", matrix_rate=rate).to_dict() for rate in (0.1, 0.2)]
-    assert described[0] == described[1]
+    assert OptimizerConfig(kind="adamw", matrix_rate=0.3).to_dict() == {
+        "kind": "adamw",
+        "learning_rate": 0.002,
+        "warmup": 0.05,
+        "decay": 1.0,
+        "final": 0.01,
+        "weight_decay": 0.01,
+        "clip_norm": 5.0,
+        "ema_decay": 0.999,
+    }
 
 
 def optimizer(kind: str, config: CRNNConfig = SMALL, **changes: float) -> Optimizer:
@@ -65,9 +73,20 @@ def test_muon_moves_what_lies_between_the_first_and_the_last_layer() -> None:
     names = {id(p): name for name, p in network.named_parameters()}
     matrices, gates = ({names[id(p)] for p in g["params"]} for g in parts["muon"].param_groups)
     weights = [name for name, p in network.named_parameters() if p.ndim > 1]
-    assert matrices | gates | {weights[0], "linears.1.weight"} == set(weights)
+    assert weights[0] == "convolutions.0.weight"
+    assert matrices == set(weights) - gates - {weights[0], "linears.1.weight"}
     assert gates == {name for name in weights if name.startswith("lstms")}
     assert [g["matrices"] for g in parts["muon"].param_groups] == [1, 4]
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_matrices_decay_and_nothing_else(kind: str) -> None:
+    found = optimizer(kind, weight_decay=0.3)
+    groups = [group for part in found.parts.values() for group in part.param_groups]
+    assert {(p.ndim > 1, group["weight_decay"]) for group in groups for p in group["params"]} == {
+        (True, 0.3),
+        (False, 0.0),
+    }
 
 
 def test_all_rates_follow_one_schedule() -> None:
@@ -85,3 +104,14 @@ def test_all_rates_follow_one_schedule() -> None:
 def test_the_state_of_another_optimiser_is_refused_by_name(kind: str) -> None:
     with pytest.raises(ModelConfigError, match=f"holds the state of {kind}; .*muon needs .*--start-from"):
         optimizer("muon").restore(optimizer(kind).state())
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adadelta"])
+def test_the_bare_state_of_a_single_optimiser_is_taken_up(kind: str) -> None:
+    found, network = optimizer(kind), seeded(SMALL, 7, seed=0)
+    earlier = Optimizer(network, OptimizerConfig(kind=kind))  # type: ignore[arg-type]
+    for p in network.parameters():
+        p.grad = torch.ones_like(p)
+    earlier.step(0.5, torch.tensor(True))
+    found.restore(earlier.state()[kind])
+    assert str(found.state()) == str(earlier.state())

@@ -77,7 +77,8 @@ def test_a_finished_run_is_shipped_with_its_card(
     assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
     card = (shipped / "README.md").read_text()
     origin = "| began with | `zero` `0abc`, after 500 pictures |"
-    assert "--images 7300 --optimizer.learning-rate 0.5 --start-from zero  # bundle 0abc\n" in card
+    otherwise = "--window-rows 1 --pack-columns 1 --optimizer.learning-rate 0.5"
+    assert f"--images 7300 {otherwise} --start-from zero  # bundle 0abc\n" in card
     facts = ("| seed | 7 |", "| hours | 1.0 |", "two cores", "7,200 seen, of 210", bundle.fingerprint)
     for told in (*facts, origin):
         assert told in card

@@ -55,7 +55,7 @@ def test_copies_of_a_picture_come_after_all_others(tmp_path: Path) -> None:
             etag=stored.etag,
             size=stored.size,
             text="unsure" if number < 5 else "sure",
-            confidence=0.1 if number < 5 else number / 10,
+            confidence=0.1 + number * 1e-7 if number < 5 else number / 10,
         )
         for number, stored in enumerate(list_objects(str(tmp_path / "in")))
     ]
