@@ -10,7 +10,7 @@ What training resumes from (optimiser, schedule, data position) is kept apart, b
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ class Bundle:
                 network=_network(description["network"]),
                 charset=charset,
                 language=_language(directory, description.get("language"), charset),
-                preprocess=PreprocessConfig(**description["preprocess"]),
+                preprocess=PreprocessConfig.from_dict(description["preprocess"]),
                 calibration=description["calibration"],
                 provenance=description["provenance"],
                 weights=safetensors.torch.load(weights),
@@ -166,7 +166,7 @@ class Bundle:
             "schema_version": SCHEMA_VERSION,
             "network": self.network.to_dict(),
             "charset": self.charset.to_dict(),
-            "preprocess": asdict(self.preprocess),
+            "preprocess": self.preprocess.to_dict(),
             "calibration": dict(self.calibration),
         }
         if self.language is not None:

@@ -1,6 +1,6 @@
 """Image bytes to the one form that the network reads, the same in training, evaluation and transcription.
 
-    bytes → grey, upright → fixed height, narrow ones stretched → padded to a canonical width
+    bytes → grey, upright → fixed height, narrow ones stretched → even contrast → padded to a canonical width
 
 The canonical width depends on the image alone, never on its batch, and batches hold one width only:
 the text read from an image can't depend on its company, with no mask anywhere in the network.
@@ -9,7 +9,9 @@ the text read from an image can't depend on its company, with no mask anywhere i
 import io
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,10 @@ REASONS = ("empty", "not_an_image", "truncated", "undecodable", "too_large", "to
 MAX_BYTES = 64 << 20
 MAX_PIXELS = 20_000_000
 MIN_SIDE = 3
+_LEVELS = np.arange(256.0)
+_POWERS = np.arange(256)[:, None] ** np.array([1, 2])
+_QUIET = 4.0
+"""Grey levels by which an image is taken to vary more than it does, so that one without text stays quiet."""
 _PLAIN = re.compile(rb"P5\s(\d{1,9})\s(\d{1,9})\s255\s")
 """A grey PGM without comments, such as data sets for fast training hold: it needs no decoder."""
 _LIGHT_INK = 160  # mean grey of the opaque part above which it is taken for light ink
@@ -48,6 +54,9 @@ class PreprocessConfig:
     """Pixels that give narrow images more frames: one that is w pixels wide at this height is stretched to
     √(w² + widening²). Letters seen from the side, or beside much empty height, would share a frame else;
     long words keep their aspect. 0 keeps it for all."""
+    contrast: float = 50.0
+    """Standard deviation in grey levels that every image is brought to, about mid-grey: a network needn't
+    learn each word in each light then. 0 leaves the grey levels as they are."""
     turn: float = 1.5
     """Images at least so many times as high as wide may be words that run up or down: they are read turned a
     quarter, either way, too, and the surest of the three texts counts (calibrated bundles). 0 turns none."""
@@ -64,6 +73,21 @@ class PreprocessConfig:
             raise ModelConfigError(f"Sizes must be positive and min_width ≤ max_width: {self}.")
         if self.widening < 0 or self.turn < 0:
             raise ModelConfigError(f"widening and turn are 0 or more; {self.widening}, {self.turn} aren't.")
+        if not 0 <= self.contrast <= 127:
+            raise ModelConfigError(f"contrast lies from 0 to 127 grey levels; {self.contrast} doesn't.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for files. A contrast of 0 isn't told: networks that read grey levels as they are
+        have one description, whatever release describes them."""
+        values = asdict(self)
+        if not self.contrast:
+            del values["contrast"]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PreprocessConfig":
+        """What `to_dict` gave, of any release."""
+        return cls(**{"contrast": 0.0, **values})
 
     def scaled_width(self, width: int, height: int) -> int:
         """Width in pixels of an image of this size once scaled to `self.height`, before padding."""
@@ -178,8 +202,17 @@ def fitted(grey: GreyImage, scaled_width: int, config: PreprocessConfig) -> Grey
         size = (scaled_width, config.height)
         grey = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
     line = np.full((config.height, canonical), PAD_GREY, np.uint8)
-    line[:, :scaled_width] = grey
+    line[:, :scaled_width] = _evened(grey, config.contrast) if config.contrast else grey
     return line
+
+
+def _evened(grey: GreyImage, contrast: float) -> GreyImage:
+    """Mean mid-grey and standard deviation nearly `contrast`. What would leave the range is cut off."""
+    counts = np.bincount(grey.ravel(), minlength=256)
+    mean, square = ((counts @ _POWERS) / grey.size).tolist()  # of integers, and so the same everywhere
+    deviation = math.sqrt(max(0.0, square - mean**2))
+    table = PAD_GREY + (_LEVELS - mean) * (contrast / (deviation + _QUIET))
+    return np.take(np.clip(np.rint(table), 0, 255).astype(np.uint8), grey)
 
 
 TURNS = (0, 90, 270)

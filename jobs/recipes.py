@@ -18,7 +18,7 @@ def paper() -> TrainConfig:
         optimizer=OptimizerConfig(
             kind="adadelta", learning_rate=1.0, warmup=0.0, final=1.0, weight_decay=0.0, ema_decay=0.0
         ),
-        preprocess=PreprocessConfig(widening=0, turn=0),
+        preprocess=PreprocessConfig(widening=0, contrast=0, turn=0),
         pack_columns=6_400,
         images=128_000_000,
     )
@@ -51,12 +51,11 @@ def latin94_small() -> TrainConfig:
     """The small network as it ships: printable ASCII on words as photographed, two cores and a day or two."""
     return TrainConfig(
         name="latin94-small",
-        data=("out/data/scene",),
+        data=("synth://scene?assets=out/assets&seed=11",),
         validation=("held_out=out/data/scene-validation",),
         network="small",
-        # A rate that stays up lets the run be lengthened: only its last quarter depends on where it ends.
-        optimizer=OptimizerConfig(kind="adamw", warmup=0.005, decay=0.25),
-        pack_columns=6_400,
+        # A rate that stays up lets the run be lengthened: only its last half depends on where it ends.
+        optimizer=OptimizerConfig(warmup=0.01, decay=0.5, ema_decay=0.9995),
         images=3_000_000,
         save_every=60_000,
     )

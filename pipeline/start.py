@@ -1,7 +1,7 @@
 """What a training run's weights begin with, where it isn't chance."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from crnn.adoption import Adoption, adopt
 from crnn.checkpoint import Bundle
 from crnn.fusion import Fusion
 from crnn.model import seeded
+from crnn.preprocess import PreprocessConfig
 from pipeline.registry import resolve_model
 from pipeline.train_config import TrainConfig
 
@@ -33,12 +34,15 @@ class Start:
     another charset."""
     language_lost: bool = False
     """It has a language model of another charset."""
+    otherwise: str = ""
+    """How it is used to images that are prepared otherwise, as flags; empty where it isn't."""
 
     @property
     def told(self) -> str:
         """What a run begins with, in a line."""
         lost = "; its language model, of another charset, is left behind" if self.language_lost else ""
-        return f"{self.uri}: {self.adoption}{lost}"
+        used = f"; it is used to images as by {self.otherwise}" if self.otherwise else ""
+        return f"{self.uri}: {self.adoption}{lost}{used}"
 
     def as_dict(self) -> dict[str, Any]:
         """For the provenance of the bundles that come of it."""
@@ -66,7 +70,14 @@ def find_start(config: TrainConfig) -> Start | None:
         images_seen=images_in_all(bundle.provenance),
         language=bundle.language if bundle.charset == rules.charset else None,
         language_lost=bundle.language is not None and bundle.charset != rules.charset,
+        otherwise=" ".join(_otherwise(bundle.preprocess, config.preprocess)),
     )
+
+
+def _otherwise(used_to: PreprocessConfig, wanted: PreprocessConfig) -> Iterator[str]:
+    for name, value in asdict(used_to).items():
+        if value != getattr(wanted, name):
+            yield f"--preprocess.{name.replace('_', '-')} {value:g}"
 
 
 def images_in_all(provenance: Mapping[str, Any]) -> int:

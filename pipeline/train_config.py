@@ -39,7 +39,7 @@ class TrainConfig:
     """A bundle to fine-tune: a folder, s3://… or models:/name@alias, with the same layers; what its charset
     shares with this run's is kept. Weights begin at random where not given."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    """Geometry of the line images."""
+    """How images are made line images."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How the weights move."""
     images: int = 1_000_000

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from pipeline.audit import Audit
 from pipeline.errors import ConfigError
@@ -55,7 +55,7 @@ class Plan:
             "validation": {name: manifest.fingerprint for name, manifest in self.held_out.items()},
             "charset": rules.charset.fingerprint,
             "network": json.dumps(rules.network.to_dict()),
-            "preprocess": asdict(config.preprocess),
+            "preprocess": config.preprocess.to_dict(),
             "start": config.start_from,
             "optimizer": config.optimizer.to_dict(),
             "order": [config.seed, config.window_rows, config.pack_columns],

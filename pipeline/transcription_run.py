@@ -156,7 +156,7 @@ def _shadow(config: TranscribeConfig, tracking_uri: str, preprocess: PreprocessC
     shadow = Reader.of(config.shadow, tracking_uri)
     if Bundle.load(shadow.model.directory).preprocess != preprocess:
         raise ConfigError(
-            f"--shadow {config.shadow} takes line images of another geometry than --model {config.model}: "
+            f"--shadow {config.shadow} takes line images prepared otherwise than --model {config.model}: "
             "they can't read the same ones. Compare them with jobs/evaluate.py."
         )
     return shadow

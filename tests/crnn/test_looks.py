@@ -13,7 +13,7 @@ def test_a_nearer_look_leaves_out_what_is_at_the_top_and_bottom_and_keeps_the_co
     line = np.full((height, 120), 200, np.uint8)
     line[:2] = line[-2:] = 0
     line[height // 4 : -height // 4, 30:50] = 10
-    nearer, _ = further_looks(line, PreprocessConfig(height=height))
+    nearer, _ = further_looks(line, PreprocessConfig(height=height, contrast=0))
     assert nearer.shape == line.shape
     assert nearer[:, :25].min() > 190
     dark = nearer[:, 40] < 100
@@ -22,7 +22,7 @@ def test_a_nearer_look_leaves_out_what_is_at_the_top_and_bottom_and_keeps_the_co
 
 
 def test_a_wider_look_stretches_the_columns_and_pads_as_any_line_image() -> None:
-    config = PreprocessConfig()
+    config = PreprocessConfig(contrast=0)
     line = np.random.default_rng(0).integers(0, 256, (4, 13), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     _, wider = further_looks(line, config)
     assert wider.shape == (32, config.canonical_width(135))

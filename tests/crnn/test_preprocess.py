@@ -2,10 +2,11 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,6 +24,7 @@ from crnn.preprocess import (
 )
 
 CONFIG = PreprocessConfig()
+AS_THEY_ARE = PreprocessConfig(contrast=0)
 
 
 def encoded(image: Image.Image, format_name: str = "PNG", **options: object) -> bytes:
@@ -156,15 +158,56 @@ def test_a_line_is_scaled_whole_and_pads_to_a_canonical_width(width: int, height
     canonical = CONFIG.canonical_width(scaled)
     assert CONFIG.canonical_width(canonical) == canonical
     assert scaled <= canonical <= max(CONFIG.min_width, scaled * 1.125 + CONFIG.width_step)
-    line = line_image(np.zeros((height, width), np.uint8), CONFIG)
+    line = line_image(np.zeros((height, width), np.uint8), AS_THEY_ARE)
     assert line.shape == (CONFIG.height, canonical)
     assert (line[:, scaled:] == PAD_GREY).all()
     assert not line[:, :scaled].any()
+    assert line_image(np.zeros((height, width), np.uint8), CONFIG).shape == line.shape
 
 
-def test_an_image_of_the_right_size_passes_unchanged() -> None:
+def test_an_image_of_the_right_size_passes_unchanged_where_its_grey_levels_may() -> None:
     grey = np.asarray(ramp(64, 32))
-    assert np.array_equal(line_image(grey, PreprocessConfig(widening=0)), grey)
+    assert np.array_equal(line_image(grey, replace(AS_THEY_ARE, widening=0)), grey)
+
+
+def word(ink: int, ground: int, *, height: int = 32, width: int = 90) -> GreyImage:
+    """Bars that fill a third of the picture, with a little noise."""
+    grey = np.full((height, width), ground, np.int64)
+    grey[6:26, 5 : width - 5 : 6] = grey[6:26, 6 : width - 5 : 6] = grey[6:26, 7 : width - 5 : 6] = ink
+    noisy = grey + np.random.default_rng(7).integers(-1, 2, grey.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.sampled_from([20.0, 50.0, 80.0]))
+def test_a_word_looks_the_same_in_whatever_light_it_was_seen(ink: int, ground: int, contrast: float) -> None:
+    config = PreprocessConfig(widening=0, contrast=contrast)
+    assume(abs(ink - ground) > 24)
+    line = line_image(word(ink, ground), config)[:, :90].astype(float)
+    clear = word(230, 25) if ink > ground else word(25, 230)
+    assert np.corrcoef(line.ravel(), clear.ravel())[0, 1] > 0.95  # never its negative either
+    assert abs(line.mean() - PAD_GREY) < 2
+    assert 0.6 * contrast < line.std() < contrast
+
+
+@given(st.binary(min_size=64, max_size=64), st.floats(1, 127))
+def test_levels_move_as_mean_and_deviation_say(pixels: bytes, contrast: float) -> None:
+    grey = np.frombuffer(pixels, np.uint8).reshape(32, 2).repeat(16, axis=1)
+    wanted = 128 + contrast / (grey.std() + 4) * (grey.astype(float) - grey.mean())
+    line = line_image(grey, PreprocessConfig(widening=0, contrast=contrast))[:, : grey.shape[1]]
+    assert np.abs(line - np.clip(wanted, 0, 255)).max() <= 0.5 + 1e-6
+
+
+def test_an_empty_picture_stays_quiet() -> None:
+    """What nothing but a sensor's noise is in isn't blown up to a word's contrast."""
+    noise = np.random.default_rng(7).normal(120, 1, (32, 90)).round().astype(np.uint8)
+    assert line_image(noise, PreprocessConfig(widening=0))[:, :90].std() < 15
+
+
+def test_a_description_that_tells_no_contrast_is_of_a_network_that_reads_levels_as_they_are() -> None:
+    assert "contrast" not in AS_THEY_ARE.to_dict()
+    assert PreprocessConfig.from_dict(AS_THEY_ARE.to_dict()) == AS_THEY_ARE
+    for config in (CONFIG, PreprocessConfig(contrast=30)):
+        assert PreprocessConfig.from_dict(config.to_dict()) == config
 
 
 @given(st.integers(1, 3000), st.integers(1, 400))
@@ -208,6 +251,8 @@ def test_geometry_that_can_not_work_is_refused() -> None:
         PreprocessConfig(widening=-1)
     with pytest.raises(ModelConfigError, match="turn"):
         PreprocessConfig(turn=-1)
+    with pytest.raises(ModelConfigError, match="contrast"):
+        PreprocessConfig(contrast=200)
 
 
 @given(

@@ -103,7 +103,7 @@ def test_a_shadow_that_takes_other_images_is_refused(config: TranscribeConfig, t
     bundle = Bundle.load(config.model)
     geometry = replace(bundle.preprocess, max_width=1024)
     replace(bundle, preprocess=geometry).save(tmp_path / "other")
-    with pytest.raises(ConfigError, match="another geometry"):
+    with pytest.raises(ConfigError, match="prepared otherwise"):
         started(change(config, shadow=str(tmp_path / "other")))
 
 
