@@ -19,7 +19,7 @@ class Chances:
     """How often each effect comes, as a share of the images."""
 
     spacing: float = 0.45
-    """Letters further apart or closer together."""
+    """Letters further apart, in one of twenty such words far apart, or closer together."""
     small_caps: float = 0.015
     """Small letters drawn as small capitals, and labelled as capitals."""
     jitter: float = 0.06
@@ -292,7 +292,7 @@ def easy() -> SynthesisConfig:
     )
 
 
-DRAWING = 2
+DRAWING = 3
 """Counts the changes of the code by which the same seed gives other pictures: a stream, which is drawn anew
 whenever its run goes on, is another one then."""
 

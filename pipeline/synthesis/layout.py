@@ -30,6 +30,11 @@ _SMALL = 0.78
 """Height of small capitals by that of capitals."""
 _PIECE = 0.45
 """Most of a neighbouring letter that is in the picture: it must not be read as one of the word."""
+_CLOSEST, _WIDER = -2, 10
+"""Pixels between letters besides the font's own, and how many more there may be; few are far from 0."""
+_APART, _FAR = 0.95, 50
+"""Beyond this share of the spaced words, letters stand apart, by up to so many pixels more: two heights of a
+capital, as on façades."""
 _SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
     START[name] for name in ("spacing", "small_caps", "jitter", "neighbour", "underline")
 )
@@ -80,7 +85,7 @@ class Typesetter:
             text = text.upper() if case == "upper" else text.lower()
         spacing = 0
         if u[_SPACING] < chances.spacing:
-            spacing = int((u[_SPACING + 1] ** 2 * 10 - 2) * 64)
+            spacing = int(_between(u[_SPACING + 1]) * 64)
             effects |= BIT["spacing"]
         small = u[_SMALL_CAPS] < chances.small_caps and self._has_small_capitals(text)
         line = self._line(text, face, spacing, small=small)
@@ -167,6 +172,8 @@ class Typesetter:
             head = min(up for _, _, up in glyphs)
             _paste(canvas, glyphs, start, bottom + int(gap) - head)
             return (0.0, 0.0, 0.0, gap + shown)
+        if spacing > 64 * (_CLOSEST + _WIDER):  # of letters far apart, it would be one
+            return (0.0, 0.0, 0.0, 0.0)
         behind = side < 0.8
         line = self._line(beside[:1] if behind else beside[-1:], face, 0, small=False)
         if line is None:
@@ -180,6 +187,12 @@ class Typesetter:
             return (0.0, space + shown, 0.0, 0.0)
         _paste(canvas, glyphs, left - space - max(x + ink.shape[1] for ink, x, _ in glyphs), base)
         return (space + shown, 0.0, 0.0, 0.0)
+
+
+def _between(drawn: float) -> float:
+    """Pixels between letters besides the font's own."""
+    apart = max(0.0, drawn - _APART) / (1 - _APART)
+    return _CLOSEST + _WIDER * drawn**2 + _FAR * apart**2
 
 
 def _dancing(glyphs: list[Glyph], draw: float) -> list[Glyph]:

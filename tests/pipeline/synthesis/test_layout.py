@@ -63,9 +63,21 @@ def test_pairs_that_kern_stand_closer_than_their_advances_say(assets: Assets) ->
 
 def test_spacing_widens_words_and_leaves_single_letters(assets: Assets) -> None:
     for text, wider in (("word", True), ("w", False)):
-        wide = page(assets, text, calm(spacing=(0.0, 0.99)))
+        wide = page(assets, text, calm(spacing=(0.0, 0.94)))
         assert effect_names(wide.effects) == ["spacing"]
         assert (wide.box[2] > page(assets, text, calm()).box[2]) is wider
+
+
+def test_letters_stand_as_far_apart_as_two_capitals_are_high_in_one_spaced_word_of_twenty(
+    assets: Assets,
+) -> None:
+    gaps = []
+    for draw in np.linspace(0, 0.999, 100):
+        columns = page(assets, "HH", calm(spacing=(0.0, draw))).canvas.any(axis=0)
+        gaps.append(int(max(0, *(np.diff(np.flatnonzero(columns)) - 1))))
+    _, top, _, bottom = page(assets, "H", calm()).box
+    assert gaps == sorted(gaps)
+    assert gaps[-1] > 1.8 * (bottom - top) > 3 * gaps[94]
 
 
 def test_small_capitals_are_labelled_as_the_capitals_they_are(assets: Assets) -> None:
@@ -169,8 +181,17 @@ def test_less_than_half_of_a_neighbouring_letter_is_in_the_margin(
     assert 0 < np.count_nonzero(shown.any(axis=0)) < 0.5 * np.count_nonzero(letter.any(axis=0))
 
 
+@pytest.mark.parametrize("side", [0.7, 0.9])
+def test_no_letter_of_the_next_word_stands_among_letters_that_are_far_apart(
+    assets: Assets, side: float
+) -> None:
+    apart = page(assets, "word", calm(spacing=(0.0, 0.99), neighbour=(0.0, side, 0.0, 0.5)))
+    assert effect_names(apart.effects) == ["spacing"]
+    assert apart.extra == (0.0, 0.0, 0.0, 0.0)
+
+
 def test_the_next_word_is_further_away_than_the_letters_of_a_spaced_word(assets: Assets) -> None:
-    spaced = page(assets, "word", calm(spacing=(0.0, 0.99), neighbour=(0.0, 0.7, 0.0, 0.5)))
+    spaced = page(assets, "word", calm(spacing=(0.0, 0.94), neighbour=(0.0, 0.7, 0.0, 0.5)))
     columns = spaced.canvas.any(axis=0)
     gaps = np.diff(np.flatnonzero(columns)) - 1
     gaps = gaps[gaps > 0]
