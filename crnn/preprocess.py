@@ -242,6 +242,26 @@ def line_views(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
     return stacked
 
 
+def evened_views(views: GreyImage, width: int, height: int, config: PreprocessConfig) -> GreyImage:
+    """What `line_views` makes of an image by `config`, of what it makes by the same with a contrast of 0.
+
+    Args:
+        views: Made with a contrast of 0.
+        width: Of the image, in pixels.
+        height: Likewise.
+        config: As the lines shall be.
+    """
+    turned = config.is_turned(width, height)
+    evened = views.copy()
+    for turn, view in zip(
+        TURNS if turned else TURNS[:1], np.split(evened, len(views) // config.height), strict=True
+    ):
+        size = (height, width) if turn else (width, height)
+        part = view[:, : config.scaled_width(*size)]
+        part[...] = _evened(part, config.contrast)
+    return evened
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF says; as it is where the EXIF is damaged."""
     try:

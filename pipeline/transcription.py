@@ -11,7 +11,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from crnn.preprocess import GreyImage
+from crnn.preprocess import GreyImage, evened_views
 from crnn.recognizer import Recognizer
 from pipeline.lines import RECOGNISE_S, add
 from pipeline.machine import cluster_resources
@@ -128,11 +128,20 @@ class PackAndRecognise:
         """What the shadow model reads, by input_id; always of the same images."""
         if self._shadow is None:
             return {}
-        readable = lines.filter(lines["pixels"].is_valid())["input_id"].to_pylist()
+        readable = (
+            lines.select(["input_id", "width", "height"]).filter(lines["pixels"].is_valid()).to_pylist()
+        )
         bound = self._job.config.shadow_share * 2**32
-        chosen = [(i, image) for i, image in zip(readable, images, strict=True) if int(i[:8], 16) < bound]
+        chosen = [
+            (row, image)
+            for row, image in zip(readable, images, strict=True)
+            if int(row["input_id"][:8], 16) < bound
+        ]
+        own = replace(self._job.preprocess, contrast=self._shadow.bundle.preprocess.contrast)
+        if own != self._job.preprocess:
+            chosen = [(r, evened_views(image, r["width"], r["height"], own)) for r, image in chosen]
         texts = self._shadow.recognise([image for _, image in chosen])
-        return {i: reading.text for (i, _), reading in zip(chosen, texts, strict=True)}
+        return {row["input_id"]: reading.text for (row, _), reading in zip(chosen, texts, strict=True)}
 
 
 def _recognizer(reader: Reader, config: TranscribeConfig) -> Recognizer:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -154,10 +154,11 @@ def _shadow(config: TranscribeConfig, tracking_uri: str, preprocess: PreprocessC
     if config.shadow is None:
         return None
     shadow = Reader.of(config.shadow, tracking_uri)
-    if Bundle.load(shadow.model.directory).preprocess != preprocess:
+    wanted = Bundle.load(shadow.model.directory).preprocess
+    if wanted != preprocess and replace(wanted, contrast=0.0) != preprocess:
         raise ConfigError(
-            f"--shadow {config.shadow} takes line images prepared otherwise than --model {config.model}: "
-            "they can't read the same ones. Compare them with jobs/evaluate.py."
+            f"--shadow {config.shadow} takes line images prepared otherwise, which can't be made of those "
+            f"that --model {config.model} takes. Compare them with jobs/evaluate.py."
         )
     return shadow
 

@@ -19,6 +19,7 @@ from crnn.preprocess import (
     PreprocessConfig,
     _by_pillow,
     decode_image,
+    evened_views,
     line_image,
     line_views,
 )
@@ -236,6 +237,18 @@ def test_tall_images_are_looked_at_from_three_sides_and_others_from_one(
         assert np.array_equal(view[:, : line.shape[1]], line)
         assert (view[:, line.shape[1] :] == PAD_GREY).all()
     assert views.shape[1] == line_image(np.rot90(grey), config).shape[1]
+
+
+@given(st.integers(3, 200), st.integers(3, 200), st.sampled_from([20.0, 50.0]))
+def test_lines_that_were_kept_as_they_are_can_still_be_evened(
+    width: int, height: int, contrast: float
+) -> None:
+    config = PreprocessConfig(contrast=contrast)
+    grey = np.random.default_rng(height).integers(90, 140, (height, width), np.uint8)
+    kept = line_views(grey, replace(config, contrast=0.0))
+    before = kept.copy()
+    assert np.array_equal(evened_views(kept, width, height, config), line_views(grey, config))
+    assert np.array_equal(kept, before)
 
 
 def test_what_would_be_too_wide_once_turned_is_not() -> None:

@@ -227,9 +227,11 @@ def test_a_night_of_garbage_is_not_published_until_a_person_says_so(
     assert len(rows(config)) == 44
 
 
+@pytest.mark.parametrize("contrast", [50.0, 0.0])
 def test_a_night_that_misreads_its_canaries_is_held_back_and_a_shadow_model_reads_along(
-    cluster: None, model: str, tmp_path: Path
+    cluster: None, model: str, tmp_path: Path, contrast: float
 ) -> None:
+    """Whatever contrast the model itself reads, a shadow of a later release has its own."""
     source, birds = fill(str(tmp_path / "in"), good()), tmp_path / "birds"
     fill(str(birds), {"0.png": encoded(word("canary"), "PNG"), "labels.tsv": b"path\ttext\n0.png\tcanary\n"})
     bundle = Bundle.load(model)
@@ -237,10 +239,11 @@ def test_a_night_that_misreads_its_canaries_is_held_back_and_a_shadow_model_read
         name: -tensor if name.startswith("linears.1") else tensor for name, tensor in bundle.weights.items()
     }
     replace(bundle, weights=weights).save(tmp_path / "shadow")
+    replace(bundle, preprocess=replace(bundle.preprocess, contrast=contrast)).save(tmp_path / "model")
     config = TranscribeConfig(
         input=source,
         output=str(tmp_path / "out"),
-        model=model,
+        model=str(tmp_path / "model"),
         run="r",
         shard_rows=5,
         canaries=f"{birds}/labels.tsv",

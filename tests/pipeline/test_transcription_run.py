@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -99,9 +100,12 @@ def test_what_can_not_work_is_refused_before_anything_is_done(
         change(config, **fields)
 
 
-def test_a_shadow_that_takes_other_images_is_refused(config: TranscribeConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change_of", [{"max_width": 1024}, {"contrast": 0.0}, {"contrast": 30.0}])
+def test_a_shadow_whose_images_cant_be_made_of_the_models_is_refused(
+    config: TranscribeConfig, tmp_path: Path, change_of: dict[str, Any]
+) -> None:
     bundle = Bundle.load(config.model)
-    geometry = replace(bundle.preprocess, max_width=1024)
+    geometry = replace(bundle.preprocess, **change_of)
     replace(bundle, preprocess=geometry).save(tmp_path / "other")
     with pytest.raises(ConfigError, match="prepared otherwise"):
         started(change(config, shadow=str(tmp_path / "other")))
