@@ -1,6 +1,6 @@
 """The bundle: all that a recogniser needs, in a folder of files that execute nothing when loaded.
 
-    bundle.json            schema, network, charset, geometry, calibration, where it comes from, checksums
+    bundle.json            schema, network, charset, preparation, calibration, where it comes from, checksums
     weights.safetensors    the parameters and batch-norm statistics
     language.safetensors   the language model that it reads with, where it has one
 
@@ -88,7 +88,7 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change with anything that can change a text: weights, charset, geometry."""
+        """16 hex digits that change with anything that can change a text: weights, charset, preparation."""
         return _fingerprint(self._description(), safetensors.torch.save(_plain(self.weights)))
 
     def save(self, directory: Path | str) -> None:

@@ -36,7 +36,7 @@ MAX_BYTES = 64 << 20
 MAX_PIXELS = 20_000_000
 MIN_SIDE = 3
 _LEVELS = np.arange(256.0)
-_POWERS = np.arange(256)[:, None] ** np.array([1, 2])
+_POWERS = np.arange(256, dtype=np.int64)[:, None] ** np.array([1, 2])
 _QUIET = 4.0
 """Grey levels by which an image is taken to vary more than it does, so that one without text stays quiet."""
 _PLAIN = re.compile(rb"P5\s(\d{1,9})\s(\d{1,9})\s255\s")
@@ -46,7 +46,7 @@ _LIGHT_INK = 160  # mean grey of the opaque part above which it is taken for lig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreprocessConfig:
-    """Geometry of a line image; part of the bundle, since the weights mean nothing without it."""
+    """How an image is made a line image; part of the bundle, since the weights mean nothing without it."""
 
     height: int = 32
     """Height in pixels to which every image is scaled."""
@@ -171,7 +171,8 @@ def _by_pillow(data: bytes) -> GreyImage:
 
 
 def line_image(grey: GreyImage, config: PreprocessConfig) -> GreyImage:
-    """Scales to the size that `config` gives it and pads on the right to the canonical width.
+    """Scales to the size and brings to the contrast that `config` says, pads on the right to the canonical
+    width.
 
     Args:
         grey: uint8 [H, W], any size from 1×1.
@@ -210,7 +211,7 @@ def _evened(grey: GreyImage, contrast: float) -> GreyImage:
     """Mean mid-grey and standard deviation nearly `contrast`. What would leave the range is cut off."""
     counts = np.bincount(grey.ravel(), minlength=256)
     mean, square = ((counts @ _POWERS) / grey.size).tolist()  # of integers, and so the same everywhere
-    deviation = math.sqrt(max(0.0, square - mean**2))
+    deviation = math.sqrt(max(0.0, square - mean * mean))
     table = PAD_GREY + (_LEVELS - mean) * (contrast / (deviation + _QUIET))
     return np.take(np.clip(np.rint(table), 0, 255).astype(np.uint8), grey)
 
@@ -251,13 +252,11 @@ def evened_views(views: GreyImage, width: int, height: int, config: PreprocessCo
         height: Likewise.
         config: As the lines shall be.
     """
-    turned = config.is_turned(width, height)
+    if not config.contrast:
+        return views
     evened = views.copy()
-    for turn, view in zip(
-        TURNS if turned else TURNS[:1], np.split(evened, len(views) // config.height), strict=True
-    ):
-        size = (height, width) if turn else (width, height)
-        part = view[:, : config.scaled_width(*size)]
+    for turn, view in enumerate(np.split(evened, len(views) // config.height)):
+        part = view[:, : config.scaled_width(*((height, width) if turn else (width, height)))]
         part[...] = _evened(part, config.contrast)
     return evened
 

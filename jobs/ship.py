@@ -1,18 +1,19 @@
 r"""Makes a finished run's best bundle one that comes with the package, with a language model and a card.
 
-python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --assets out/assets \
-    --data svt=out/data/svt iiit5k=out/data/iiit5k
+python jobs/ship.py --run out/runs/latin94-small --assets out/assets \
+    --train-data "synth://scene?assets=out/assets&seed=13" --data svt=out/data/svt iiit5k=out/data/iiit5k
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from crnn.checkpoint import Bundle
 from crnn.fusion import Fusion
+from crnn.preprocess import PreprocessConfig
 from crnn.shipped import MODELS, halved
 from jobs.cli import cell, parse_flags, table
 from jobs.recipes import RECIPES
@@ -143,17 +144,22 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
 
 
 def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: Mapping[str, Any]) -> str:
-    """That trains such a run again: the recipe, and what its order and its optimiser had otherwise."""
+    """That trains such a run again: the recipe, and what the run had otherwise, its data aside."""
     words = ["python jobs/train.py", recipe, f"--images {images}"]
     known = RECIPES[recipe]() if recipe in RECIPES else None
     flags = ("seed", "window_rows", "pack_columns")
     for name, value in zip(flags, identity["order"], strict=True):
         if known is None or getattr(known, name) != value:
             words.append(f"--{name.replace('_', '-')} {value}")
-    usual = known.optimizer.to_dict() if known else {}
-    for name, value in identity.get("optimizer", {}).items():
-        if usual.get(name) != value:
-            words.append(f"--optimizer.{name.replace('_', '-')} {value}")
+    prepared = asdict(PreprocessConfig.from_dict(identity["preprocess"]))
+    groups = {
+        "preprocess": (prepared, asdict(known.preprocess) if known else {}),
+        "optimizer": (identity.get("optimizer", {}), known.optimizer.to_dict() if known else {}),
+    }
+    for group, (values, usual) in groups.items():
+        for name, value in values.items():
+            if usual.get(name) != value:
+                words.append(f"--{group}.{name.replace('_', '-')} {value}")
     if begin:  # the fingerprint tells which of those that bore the name
         words.append(f"--start-from {begin['uri']}  # bundle {begin['fingerprint']}")
     return " ".join(words)

@@ -25,7 +25,7 @@ class LabelRejectedError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelRules:
-    """What the charset, the geometry and the network allow."""
+    """What the charset, the preparation and the network allow."""
 
     charset: Charset
     preprocess: PreprocessConfig

@@ -77,7 +77,7 @@ def find_start(config: TrainConfig) -> Start | None:
 def _otherwise(used_to: PreprocessConfig, wanted: PreprocessConfig) -> Iterator[str]:
     for name, value in asdict(used_to).items():
         if value != getattr(wanted, name):
-            yield f"--preprocess.{name.replace('_', '-')} {value:g}"
+            yield f"--preprocess.{name.replace('_', '-')} {value}"
 
 
 def images_in_all(provenance: Mapping[str, Any]) -> int:

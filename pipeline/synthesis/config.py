@@ -121,6 +121,7 @@ _LIMITS: Mapping[str, Range] = {
     "narrowing": (0, 2),
     "climb": (0, 1),
     "curve": (0, 1),
+    "apart": (0, 100),
     "margin": (-0.1, 1),
     "background": (0, 255),
     "contrast": (0, 255),
@@ -157,6 +158,9 @@ class Strengths:
     """Largest rise of an oblique word's lines over their run. Long words climb less."""
     curve: float = 0.30
     """Largest rise of an arc as a share of half the word's width."""
+    apart: float = 50.0
+    """Most pixels by which the letters of one spaced word of twenty stand further apart than those of others:
+    two heights of a capital, as on façades."""
     margin: Range = (-0.03, 0.29)
     """Free space at each side as a share of the text's height; most are narrow."""
     background: Range = (0.0, 255.0)
@@ -261,6 +265,7 @@ def document() -> SynthesisConfig:
             shear=0.12,
             aspect=0.2,
             perspective=0.08,
+            apart=0.0,
             margin=(-0.02, 0.22),
             background=(150.0, 255.0),
             contrast=(60.0, 220.0),

@@ -17,7 +17,7 @@ from pipeline.manifest import Manifest, ShardInfo
 from pipeline.shards import write_shard
 from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes, write_atomic
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import SynthesisConfig
+from pipeline.synthesis.config import DRAWING, SynthesisConfig
 from pipeline.synthesis.generator import generator
 from pipeline.synthesis.split import Split
 from pipeline.synthesis.tally import Tally
@@ -130,7 +130,7 @@ def _spec(plan: DataSetPlan) -> dict[str, Any]:
     assets = Assets.open(plan.assets)
     names = ("rows", "shard_rows", "split", "seed")
     chosen = {name: getattr(plan, name) for name in names}
-    spec = {**chosen, "assets": assets.fingerprint, "config": asdict(plan.config)}
+    spec = {**chosen, "assets": assets.fingerprint, "config": asdict(plan.config), "drawing": DRAWING}
     plain: dict[str, Any] = json.loads(json.dumps(spec))
     return plain
 

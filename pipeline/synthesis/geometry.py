@@ -143,7 +143,7 @@ class Lens:
         target = np.array([((x - x1) * across, (y - y1) * scale) for x, y in corners], np.float32)
         source = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
         shrink = (1 / (across * aspect), height / text_height)
-        advance = 2 * half_width * across / len(page.label)
+        advance = 2 * half_width * across * page.letters / len(page.label)
         return View(source, target, pixels, text_height, advance, shrink, bend * scale, effects)
 
     def take(self, canvases: Sequence[Canvas], view: View, u: Draws) -> list[Canvas]:

@@ -32,9 +32,8 @@ _PIECE = 0.45
 """Most of a neighbouring letter that is in the picture: it must not be read as one of the word."""
 _CLOSEST, _WIDER = -2, 10
 """Pixels between letters besides the font's own, and how many more there may be; few are far from 0."""
-_APART, _FAR = 0.95, 50
-"""Beyond this share of the spaced words, letters stand apart, by up to so many pixels more: two heights of a
-capital, as on façades."""
+_APART = 0.95
+"""Beyond this share of the spaced words, letters stand far apart."""
 _SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
     START[name] for name in ("spacing", "small_caps", "jitter", "neighbour", "underline")
 )
@@ -55,13 +54,15 @@ class Page:
     """Margin at each side, in canvas pixels, that shows a piece of the neighbour and no more; else 0."""
     below: int
     """Least margin below, in canvas pixels: what shows the underline."""
+    letters: float = 1.0
+    """Share of the text's width that isn't space between letters besides the font's own."""
 
 
 class Typesetter:
     """Sets words in the faces of some assets."""
 
     def __init__(self, config: SynthesisConfig, assets: Assets) -> None:
-        self._assets, self._chances = assets, config.chances
+        self._assets, self._chances, self._apart = assets, config.chances, config.strengths.apart
         # Plain views of the maps: each slice of a numpy.memmap is a memmap, which costs a microsecond.
         self._ink, self._index = np.asarray(assets.glyphs), np.asarray(assets.index)
         self._kerning = memoryview(np.ascontiguousarray(assets.kerning))  # type: ignore[arg-type]  # typed as a buffer from 3.12 on
@@ -85,7 +86,7 @@ class Typesetter:
             text = text.upper() if case == "upper" else text.lower()
         spacing = 0
         if u[_SPACING] < chances.spacing:
-            spacing = int(_between(u[_SPACING + 1]) * 64)
+            spacing = int(_between(u[_SPACING + 1], self._apart) * 64)
             effects |= BIT["spacing"]
         small = u[_SMALL_CAPS] < chances.small_caps and self._has_small_capitals(text)
         line = self._line(text, face, spacing, small=small)
@@ -116,7 +117,8 @@ class Typesetter:
             canvas[y:end, left:right] = 255
             drawn_below = end - bottom + 1
             effects |= BIT["underline"]
-        return Page(canvas, box, text, effects, extra, drawn_below)
+        between = max(0, spacing) / 64 * (len(text) - 1) / (box[2] - box[0])
+        return Page(canvas, box, text, effects, extra, drawn_below, max(0.0, 1 - between))
 
     def _has_small_capitals(self, text: str) -> bool:
         """Some letter is small, and each has a capital of its own, unlike ß."""
@@ -189,10 +191,10 @@ class Typesetter:
         return (space + shown, 0.0, 0.0, 0.0)
 
 
-def _between(drawn: float) -> float:
-    """Pixels between letters besides the font's own."""
+def _between(drawn: float, most: float) -> float:
+    """Pixels between letters besides the font's own; `most` of them more where they are far apart."""
     apart = max(0.0, drawn - _APART) / (1 - _APART)
-    return _CLOSEST + _WIDER * drawn**2 + _FAR * apart**2
+    return _CLOSEST + _WIDER * drawn**2 + most * apart**2
 
 
 def _dancing(glyphs: list[Glyph], draw: float) -> list[Glyph]:

@@ -18,26 +18,7 @@ _UNITS = (
 _CURRENCIES = ("$", "$", "$", "£", "€", "¥", "US$", "")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ENDINGS = (".com", ".com", ".com", ".org", ".net", ".co.uk", ".de", ".fr", ".edu", ".gov", ".info", ".io")
-_MARKS: tuple[str, ...] = (
-    *"!!!!",
-    *"..",
-    ",",
-    "?",
-    ":",
-    ";",
-    "'s",
-    "-",
-    "&",
-    "%",
-    ")",
-    '"',
-    "...",
-    "*",
-    "/",
-    "™",
-    "®",
-    "'",
-)
+_MARKS: tuple[str, ...] = (*"!!!!..,?:;-&%)*/\"'™®", "'s", "...")
 """Behind words; signs exclaim more often than pages do."""
 _OPENINGS = ("(", '"', "'", "#", "@", "&", "-", "*", "~", "+", "[", "<", "$", "_", "{", "=", "\\", "^", "|")
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from crnn.looks import further_looks
-from crnn.preprocess import PAD_GREY, PreprocessConfig
+from crnn.preprocess import PAD_GREY, PreprocessConfig, line_image
 
 
 @pytest.mark.parametrize("height", [32, 48])
@@ -13,7 +13,7 @@ def test_a_nearer_look_leaves_out_what_is_at_the_top_and_bottom_and_keeps_the_co
     line = np.full((height, 120), 200, np.uint8)
     line[:2] = line[-2:] = 0
     line[height // 4 : -height // 4, 30:50] = 10
-    nearer, _ = further_looks(line, PreprocessConfig(height=height, contrast=0))
+    nearer, _ = further_looks(line, PreprocessConfig(height=height))
     assert nearer.shape == line.shape
     assert nearer[:, :25].min() > 190
     dark = nearer[:, 40] < 100
@@ -22,7 +22,7 @@ def test_a_nearer_look_leaves_out_what_is_at_the_top_and_bottom_and_keeps_the_co
 
 
 def test_a_wider_look_stretches_the_columns_and_pads_as_any_line_image() -> None:
-    config = PreprocessConfig(contrast=0)
+    config = PreprocessConfig()
     line = np.random.default_rng(0).integers(0, 256, (4, 13), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     _, wider = further_looks(line, config)
     assert wider.shape == (32, config.canonical_width(135))
@@ -35,3 +35,14 @@ def test_what_is_too_wide_to_be_widened_is_only_looked_at_nearer() -> None:
     config = PreprocessConfig(max_width=128)
     assert [look.shape[1] for look in further_looks(np.zeros((32, 128), np.uint8), config)] == [128]
     assert [look.shape[1] for look in further_looks(np.zeros((32, 96), np.uint8), config)] == [96, 128]
+
+
+def test_looks_keep_the_contrast_and_the_padding_that_the_line_has() -> None:
+    """Evened again with its padding, a picture without a word would be blown up to one."""
+    config = PreprocessConfig(widening=0)
+    noise = np.random.default_rng(7).normal(120, 1, (32, 60)).round().astype(np.uint8)
+    line = line_image(noise, config)
+    assert line.shape[1] > 60
+    for look, end in zip(further_looks(line, config), (60, round(1.3 * 60)), strict=True):
+        assert look[:, :end].std() < 1.1 * line[:, :60].std()
+        assert (look[:, end + 3 :] == PAD_GREY).all()

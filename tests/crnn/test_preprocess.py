@@ -239,7 +239,7 @@ def test_tall_images_are_looked_at_from_three_sides_and_others_from_one(
     assert views.shape[1] == line_image(np.rot90(grey), config).shape[1]
 
 
-@given(st.integers(3, 200), st.integers(3, 200), st.sampled_from([20.0, 50.0]))
+@given(st.integers(3, 200), st.integers(3, 200), st.sampled_from([0.0, 20.0, 50.0]))
 def test_lines_that_were_kept_as_they_are_can_still_be_evened(
     width: int, height: int, contrast: float
 ) -> None:
@@ -257,7 +257,7 @@ def test_what_would_be_too_wide_once_turned_is_not() -> None:
     assert line_views(np.zeros((3100, 100), np.uint8), odd).shape == (32, 48)
 
 
-def test_geometry_that_can_not_work_is_refused() -> None:
+def test_preparation_that_can_not_work_is_refused() -> None:
     with pytest.raises(ModelConfigError, match="min_width"):
         PreprocessConfig(min_width=100, max_width=50)
     with pytest.raises(ModelConfigError, match="widening"):

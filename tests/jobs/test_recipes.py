@@ -2,7 +2,9 @@
 
 import pytest
 
+from crnn.checkpoint import Bundle
 from crnn.model import CRNN, count_parameters
+from crnn.shipped import bundle_folder
 from jobs.recipes import RECIPES
 
 
@@ -25,3 +27,9 @@ def test_the_paper_recipe_is_the_papers() -> None:
     assert {config.optimizer.rate(progress) for progress in (0.0, 0.5, 1.0)} == {1.0}
     assert config.pack_columns == 64 * 100
     assert config.images == 64 * 2_000_000
+
+
+def test_the_demo_prepares_images_as_the_model_that_it_begins_with_is_used_to() -> None:
+    demo = RECIPES["demo"]()
+    assert demo.start_from
+    assert demo.preprocess == Bundle.load(bundle_folder(demo.start_from)).preprocess

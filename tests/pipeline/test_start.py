@@ -15,12 +15,12 @@ from pipeline.train_config import TrainConfig
     ("used_to", "wanted", "told"),
     [
         (PreprocessConfig(), PreprocessConfig(), ""),
-        (PreprocessConfig(contrast=0), PreprocessConfig(contrast=0), ""),
-        (PreprocessConfig(contrast=0), PreprocessConfig(), "--preprocess.contrast 0"),
+        (PreprocessConfig(contrast=0.0), PreprocessConfig(contrast=0.0), ""),
+        (PreprocessConfig(contrast=0.0), PreprocessConfig(), "--preprocess.contrast 0.0"),
         (
-            PreprocessConfig(contrast=30, widening=0),
+            PreprocessConfig(contrast=30.0, widening=0),
             PreprocessConfig(),
-            "--preprocess.widening 0 --preprocess.contrast 30",
+            "--preprocess.widening 0 --preprocess.contrast 30.0",
         ),
     ],
 )

@@ -95,8 +95,13 @@ def test_the_folder_of_another_data_set_is_refused_by_what_differs(plan: DataSet
         with pytest.raises(ConfigError, match=f"made with {told}"):
             take_up(replace(plan, **changed))
     spec = Path(plan.output, "synthesis.json")
-    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"assets": "others"}))
-    with pytest.raises(ConfigError, match="made with another assets"):
+    made = json.loads(spec.read_text())
+    for name in ("assets", "drawing"):
+        spec.write_text(json.dumps(made | {name: "other"}))
+        with pytest.raises(ConfigError, match=f"made with another {name}"):
+            take_up(plan)
+    spec.write_text(json.dumps({name: value for name, value in made.items() if name != "drawing"}))
+    with pytest.raises(ConfigError, match="made with another drawing"):
         take_up(plan)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import SynthesisConfig
+from pipeline.synthesis.config import SynthesisConfig, document
 from pipeline.synthesis.effects import effect_names
 from pipeline.synthesis.layout import Page, Typesetter
 from pipeline.synthesis.words import WordsConfig
@@ -78,6 +78,21 @@ def test_letters_stand_as_far_apart_as_two_capitals_are_high_in_one_spaced_word_
     _, top, _, bottom = page(assets, "H", calm()).box
     assert gaps == sorted(gaps)
     assert gaps[-1] > 1.8 * (bottom - top) > 3 * gaps[94]
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.94, 0.999])
+def test_a_spaced_word_tells_the_share_of_its_width_that_letters_take(assets: Assets, draw: float) -> None:
+    usual, spaced = page(assets, "words", calm()), page(assets, "words", calm(spacing=(0.0, draw)))
+    width = {name: found.box[2] - found.box[0] for name, found in (("usual", usual), ("spaced", spaced))}
+    assert usual.letters == 1.0
+    assert spaced.letters == pytest.approx(min(1.0, width["usual"] / width["spaced"]), abs=0.04)
+
+
+def test_letters_of_documents_are_never_far_apart(assets: Assets) -> None:
+    found = Typesetter(document(), assets).page("HH", "Qy", face(assets, SANS), calm(spacing=(0.0, 0.999)))
+    usual = page(assets, "HH", calm(spacing=(0.0, 0.94)))
+    assert found is not None
+    assert found.box[2] - usual.box[2] <= 2
 
 
 def test_small_capitals_are_labelled_as_the_capitals_they_are(assets: Assets) -> None:
