@@ -51,11 +51,13 @@ def latin94_small() -> TrainConfig:
     """The small network as it ships: printable ASCII on words as photographed, two cores and a day or two."""
     return TrainConfig(
         name="latin94-small",
-        data=("synth://scene?assets=out/assets&seed=13",),
+        data=("out/data/scene",),
         validation=("held_out=out/data/scene-validation",),
         network="small",
-        # A rate that stays up lets the run be lengthened: only its last half depends on where it ends.
-        optimizer=OptimizerConfig(warmup=0.01, decay=0.5, ema_decay=0.9995),
+        preprocess=PreprocessConfig(contrast=0),
+        # A rate that stays up lets the run be lengthened: only its last quarter depends on where it ends.
+        optimizer=OptimizerConfig(kind="adamw", warmup=0.005, decay=0.25),
+        pack_columns=6_400,
         images=3_000_000,
         save_every=60_000,
     )
@@ -68,6 +70,7 @@ def latin94() -> TrainConfig:
         data=("synth://scene?assets=out/assets&seed=11",),
         validation=("held_out=out/data/scene-validation",),
         network="residual",
+        preprocess=PreprocessConfig(contrast=0),
         optimizer=OptimizerConfig(kind="adamw", warmup=0.02, ema_decay=0.9995),
         pack_columns=102_400,
         window_rows=32_768,

@@ -1,7 +1,7 @@
 r"""Makes a finished run's best bundle one that comes with the package, with a language model and a card.
 
-python jobs/ship.py --run out/runs/latin94-small --assets out/assets \
-    --train-data "synth://scene?assets=out/assets&seed=13" --data svt=out/data/svt iiit5k=out/data/iiit5k
+python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --assets out/assets \
+    --data svt=out/data/svt iiit5k=out/data/iiit5k
 """
 
 import json

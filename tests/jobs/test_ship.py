@@ -45,7 +45,7 @@ def run(untrained_bundle: Path, data: str, tmp_path: Path) -> Path:
     ).save(folder / "best" / "bundle")
     optimizer = RECIPES["latin94-small"]().optimizer.to_dict() | {"learning_rate": 0.5}
     identity = {"data": Manifest.read(data).fingerprint, "order": [7, 1, 1], "optimizer": optimizer}
-    identity["preprocess"] = PreprocessConfig(contrast=0).to_dict()
+    identity["preprocess"] = PreprocessConfig(contrast=30.0).to_dict()
     (folder / "run.json").write_text(json.dumps(identity))
     finished = {"checkpoint_uri": str(folder / "best"), "last_uri": str(folder / "best"), "metrics": {}}
     finished |= {"images_seen": 7300, "images_per_s": 2.0, "images": 7000, "minutes": None}
@@ -79,7 +79,7 @@ def test_a_finished_run_is_shipped_with_its_card(
     assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
     card = (shipped / "README.md").read_text()
     origin = "| began with | `zero` `0abc`, after 500 pictures |"
-    otherwise = "--window-rows 1 --pack-columns 1 --preprocess.contrast 0.0 --optimizer.learning-rate 0.5"
+    otherwise = "--window-rows 1 --pack-columns 1 --preprocess.contrast 30.0 --optimizer.learning-rate 0.5"
     assert f"--images 7300 {otherwise} --start-from zero  # bundle 0abc\n" in card
     facts = ("| seed | 7 |", "| hours | 1.0 |", "two cores", "7,200 seen, of 210", bundle.fingerprint)
     for told in (*facts, origin):
