@@ -239,7 +239,7 @@ def test_tall_images_are_looked_at_from_three_sides_and_others_from_one(
     assert views.shape[1] == line_image(np.rot90(grey), config).shape[1]
 
 
-@given(st.integers(3, 200), st.integers(3, 200), st.sampled_from([0.0, 20.0, 50.0]))
+@given(st.integers(4, 200), st.integers(4, 200), st.sampled_from([0.0, 20.0, 50.0]))
 def test_lines_that_were_kept_as_they_are_can_still_be_evened(
     width: int, height: int, contrast: float
 ) -> None:
