@@ -36,7 +36,6 @@ MAX_BYTES = 64 << 20
 MAX_PIXELS = 20_000_000
 MIN_SIDE = 3
 _LEVELS = np.arange(256.0)
-_POWERS = np.arange(256, dtype=np.int64)[:, None] ** np.array([1, 2])
 _QUIET = 4.0
 """Grey levels by which an image is taken to vary more than it does, so that one without text stays quiet."""
 _PLAIN = re.compile(rb"P5\s(\d{1,9})\s(\d{1,9})\s255\s")
@@ -209,8 +208,8 @@ def fitted(grey: GreyImage, scaled_width: int, config: PreprocessConfig) -> Grey
 
 def _evened(grey: GreyImage, contrast: float) -> GreyImage:
     """Mean mid-grey and standard deviation nearly `contrast`. What would leave the range is cut off."""
-    counts = np.bincount(grey.ravel(), minlength=256)
-    mean, square = ((counts @ _POWERS) / grey.size).tolist()  # of integers, and so the same everywhere
+    values = grey.ravel().astype(np.float64)  # whole numbers below 2**53: in whatever order, sums are exact
+    mean, square = float(values.sum()) / grey.size, float(values @ values) / grey.size
     deviation = math.sqrt(max(0.0, square - mean * mean))
     table = PAD_GREY + (_LEVELS - mean) * (contrast / (deviation + _QUIET))
     return np.take(np.clip(np.rint(table), 0, 255).astype(np.uint8), grey)
