@@ -18,9 +18,10 @@ from pipeline.pictures import Word, word_sheet
 from pipeline.storage import join, write_atomic
 from pipeline.synthesis.asset_builder import default_assets
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import PRESETS, SynthesisConfig
+from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.data_set import DataSetPlan, Made, synthesize, take_up
 from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.presets import PRESETS
 from pipeline.synthesis.split import Split
 from pipeline.synthesis.tally import Tally
 from pipeline.tracking import DataInput, MetricPoint, Tracker, TrackerConfig, flatten, resolve_tracking_uri

@@ -8,7 +8,7 @@ import numpy as np
 from crnn.charset import Charset
 from crnn.language_model import CharacterModel
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import scene
+from pipeline.synthesis.presets import scene
 from pipeline.synthesis.words import Words
 
 ORDER = 6

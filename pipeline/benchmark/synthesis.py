@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.benchmark.measure import Rate, Row, Setting, rate, row
 from pipeline.synthesis.asset_builder import default_assets
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import PRESETS, scene
 from pipeline.synthesis.degrade import encode
 from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.presets import PRESETS, scene
 from pipeline.synthesis.render import Renderer
 
 _ROWS = 256

@@ -39,8 +39,8 @@ from pipeline.packing import Packer, Source
 from pipeline.shards import read_shard, write_shard
 from pipeline.synthesis.asset_builder import default_assets
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import scene
 from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.presets import scene
 from pipeline.synthesis.stream import Stream
 
 WIDTH = 100

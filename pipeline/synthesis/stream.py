@@ -18,7 +18,8 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.schema import SAMPLE_SCHEMA, version
 from pipeline.storage import absolute
 from pipeline.synthesis.assets import DEFAULT_URI, Assets
-from pipeline.synthesis.config import DRAWING, PRESETS, SynthesisConfig
+from pipeline.synthesis.config import DRAWING, SynthesisConfig
+from pipeline.synthesis.presets import PRESETS
 from pipeline.synthesis.split import Split
 
 SCHEME = "synth"

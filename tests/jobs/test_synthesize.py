@@ -15,8 +15,8 @@ from PIL import Image
 from jobs.runtime import ExitCode
 from jobs.synthesize import main
 from pipeline.manifest import Manifest
-from pipeline.synthesis.config import PRESETS
 from pipeline.synthesis.data_set import DataSetPlan, make_shard
+from pipeline.synthesis.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 

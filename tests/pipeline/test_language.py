@@ -6,7 +6,7 @@ from crnn.charset import ALNUM36, LATIN94
 from crnn.language_model import CharacterModel
 from pipeline.language import ORDER, learn_language
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import scene
+from pipeline.synthesis.presets import scene
 from pipeline.synthesis.words import Words
 
 

@@ -1,7 +1,7 @@
 from pipeline.benchmark.measure import Setting
 from pipeline.benchmark.synthesis import synthesis_rows
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import PRESETS
+from pipeline.synthesis.presets import PRESETS
 
 QUICK = Setting(rounds=1, seconds=1e-3)
 

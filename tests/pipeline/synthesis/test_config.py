@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.synthesis.config import PRESETS, Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.config import Chances, Strengths, SynthesisConfig
 from pipeline.synthesis.effects import EFFECTS
+from pipeline.synthesis.presets import PRESETS
 
 NAMES = [f.name for f in fields(Chances)]
 

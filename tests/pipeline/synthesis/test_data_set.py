@@ -11,9 +11,9 @@ from pipeline.manifest import Manifest
 from pipeline.shards import read_shard
 from pipeline.storage import join, read_bytes
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import easy, scene
 from pipeline.synthesis.data_set import DataSetPlan, Made, make_shard, synthesize, take_up
 from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.presets import easy, scene
 from pipeline.synthesis.tally import Tally
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import SynthesisConfig, document
+from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.effects import effect_names
 from pipeline.synthesis.layout import Page, Typesetter
+from pipeline.synthesis.presets import document
 from pipeline.synthesis.words import WordsConfig
 from tests.draws import calm
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import PRESETS, Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.config import Chances, Strengths, SynthesisConfig
 from pipeline.synthesis.draws import WIDTH
 from pipeline.synthesis.effects import BIT, effect_names
+from pipeline.synthesis.presets import PRESETS
 from pipeline.synthesis.render import Rendered, Renderer, _resemblance
 from pipeline.synthesis.split import Split, split_of
 from pipeline.synthesis.words import Words

@@ -12,8 +12,8 @@ from crnn.charset import ALNUM36, LATIN94
 from crnn.preprocess import decode_image
 from pipeline.errors import ConfigError, DataError
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import easy
 from pipeline.synthesis.generator import Generator
+from pipeline.synthesis.presets import easy
 from pipeline.synthesis.split import split_of
 from pipeline.synthesis.stream import Stream, is_stream
 
