@@ -174,23 +174,27 @@ class CRNN(nn.Module):
         return next(self.parameters()).dtype
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Logits of every frame.
+        """Logits of every frame: logits_NTV with T = config.num_frames(W).
 
         Args:
             images_NCHW: uint8, C = 1, H = config.height, all of one canonical width W.
-
-        Returns:
-            logits_NTV with T = config.num_frames(W).
         """
+        return self.read(self.frames(images_NCHW))
+
+    def frames(self, images_NCHW: Tensor) -> Tensor:
+        """What the convolutions make of images: sequence_NTC, C being the last one's channels."""
         features = self.convolutions(images_NCHW.to(self._dtype) / 127.5 - 1.0)
+        sequence_NTC: Tensor = features.to(self._dtype).squeeze(2).transpose(1, 2)
+        return sequence_NTC
+
+    def read(self, sequence_NTC: Tensor) -> Tensor:
+        """logits_NTV of such frames, computed in the type of the weights."""
         # A tenth of the work, in which bf16 changes most of the texts that it changes. On GPUs autocast takes
         # cuDNN's LSTM to fp16 whatever it is told (pytorch's AutocastRNN.cpp): small gradients vanish there.
-        with torch.autocast(images_NCHW.device.type, enabled=False):
-            sequence_NTC = features.to(self._dtype).squeeze(2).transpose(1, 2)
+        with torch.autocast(sequence_NTC.device.type, enabled=False):
             for lstm, linear in zip(self.lstms, self.linears, strict=True):
                 sequence_NTC = linear(lstm(sequence_NTC)[0])
-        logits_NTV: Tensor = sequence_NTC
-        return logits_NTV
+        return sequence_NTC
 
 
 def count_parameters(model: nn.Module) -> int:

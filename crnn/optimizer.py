@@ -38,21 +38,25 @@ class OptimizerConfig:
     """Gradients are scaled down to at most this norm."""
     ema_decay: float = 0.999
     """Per step decay of the averaged weights that are evaluated and shipped; 0 ships the last weights."""
+    intermediate: float = 0.0
+    """Share of the loss that a branch behind the convolutions has, which is left behind: intermediate CTC."""
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.matrix_rate, self.clip_norm) <= 0:
             raise ModelConfigError(f"learning_rate, matrix_rate and clip_norm must be positive: {self}.")
         if not (0 <= self.warmup < 1 and 0 <= self.final <= 1 and 0 <= self.ema_decay < 1):
             raise ModelConfigError(f"warmup and ema_decay lie in [0, 1), final in [0, 1]: {self}.")
-        if not 0 < self.decay <= 1:
-            raise ModelConfigError(f"decay lies in (0, 1]: {self}.")
+        if not (0 < self.decay <= 1 and 0 <= self.intermediate < 1):
+            raise ModelConfigError(f"decay lies in (0, 1], intermediate in [0, 1): {self}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for files, without what only muon has where it isn't that: such runs have one
-        description, whatever release describes them."""
+        """Plain values for files, without what only muon has where it isn't that, and without a branch where
+        there is none: such runs have one description, whatever release describes them."""
         values = asdict(self)
         if self.kind != "muon":
             del values["matrix_rate"]
+        if not self.intermediate:
+            del values["intermediate"]
         return values
 
     def share(self, progress: float) -> float:
@@ -74,11 +78,12 @@ class Optimizer:
     Args:
         network: Whose weights move.
         config: How.
+        branch: Whose weights move besides, by adamw where there is muon.
     """
 
-    def __init__(self, network: CRNN, config: OptimizerConfig) -> None:
+    def __init__(self, network: CRNN, config: OptimizerConfig, branch: nn.Module | None = None) -> None:
         self.config = config
-        self.parts = _parts(network, config)
+        self.parts = _parts(network, config, branch)
         self._peaks = [group["lr"] for group in self._groups()]
 
     def step(self, progress: float, applied: Tensor) -> None:
@@ -129,12 +134,15 @@ class Optimizer:
         return [group for part in self.parts.values() for group in part.param_groups]
 
 
-def _parts(network: CRNN, config: OptimizerConfig) -> dict[str, torch.optim.Optimizer]:
+def _parts(
+    network: CRNN, config: OptimizerConfig, branch: nn.Module | None
+) -> dict[str, torch.optim.Optimizer]:
+    every = [*network.parameters(), *(branch.parameters() if branch else ())]
     if config.kind == "adadelta":
-        return {"adadelta": torch.optim.Adadelta(network.parameters(), lr=config.learning_rate, rho=0.9)}
+        return {"adadelta": torch.optim.Adadelta(every, lr=config.learning_rate, rho=0.9)}
     gates, matrices = _inner(network) if config.kind == "muon" else ([], [])
     taken = {id(p) for p in (*gates, *matrices)}
-    rest = [p for p in network.parameters() if id(p) not in taken]
+    rest = [p for p in every if id(p) not in taken]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},

@@ -4,7 +4,7 @@ A step never waits for its device: whether a gradient is finite is decided, acte
 what a step returns are tensors there, to be read now and then.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crnn.ctc import ctc_loss
+from crnn.intermediate import Branched
 from crnn.model import CRNN
 from crnn.optimizer import Optimizer, OptimizerConfig
 from crnn.precision import Precision, allow_tf32, use_bf16
@@ -70,32 +71,37 @@ class Learner:
     """A model with its optimiser and averaged weights.
 
     Args:
-        model: What is called: the network, or the network wrapped in DistributedDataParallel.
-        network: The bare network inside it.
+        network: What learns, on its device.
         config: How the weights move.
         precision: As `crnn.precision`; loss, gradients and weights are fp32 in any case.
         world_size: Processes that share each step; wrapped models average gradients over them.
+        wrap: Makes the model that is called of the one that learns: DistributedDataParallel, with several
+            processes.
     """
 
     def __init__(
         self,
-        model: nn.Module,
         network: CRNN,
         config: OptimizerConfig,
         *,
         precision: Precision = "auto",
         world_size: int = 1,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
-        self.model, self.network, self.config = model, network, config
+        self.network, self.config = network, config
         self.precision, self.world_size = precision, world_size
+        branched = Branched(network) if config.intermediate else None
+        self._branch = branched.branch if branched else None
+        whole: nn.Module = branched or network
+        self.model = wrap(whole) if wrap else whole
         self.steps = 0
         """Taken so far, with those that were refused."""
         device = next(network.parameters()).device
         if device.type == "cuda":
             allow_tf32()
         self._refused, self._in_a_row = torch.zeros(2, dtype=torch.int64, device=device)
-        self.optimizer = Optimizer(network, config)
-        self._parameters = list(network.parameters())
+        self.optimizer = Optimizer(network, config, self._branch)
+        self._parameters = list(whole.parameters())
         self._buffers = list(network.buffers())
         self._before = [t.clone() for t in self._buffers]
         self.averaged = {name: t.detach().clone() for name, t in network.state_dict().items()}
@@ -116,9 +122,9 @@ class Learner:
         found = []
         for number, batch in enumerate(batches, start=1):
             with self._alone() if number < len(batches) else nullcontext():
-                losses = self.losses(batch)
+                losses, asked = self._losses(batch)
                 # Wrapped models divide the summed gradients by world_size: multiply it back in.
-                torch.autograd.backward(losses.sum() * (self.world_size / global_count))
+                torch.autograd.backward(asked.sum() * (self.world_size / global_count))
             found.append(losses.detach())
         return self._apply(torch.cat(found), progress)
 
@@ -135,7 +141,7 @@ class Learner:
         """
         self._begin()
         with frozen_batch_norm(self.network):
-            torch.autograd.backward(self.losses(batch).sum() * 0.0)
+            torch.autograd.backward(self._losses(batch)[1].sum() * 0.0)
         return self._apply(torch.zeros(0, device=batch.images_NCHW.device), progress)
 
     def _begin(self) -> None:
@@ -146,11 +152,20 @@ class Learner:
 
     def losses(self, batch: Batch) -> Tensor:
         """CTC loss of each image, float32 [N]."""
+        return self._losses(batch)[0]
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """CTC loss of each image, and what is made small: with a branch, its share of its own."""
         images = batch.images_NCHW.contiguous(memory_format=torch.channels_last)
         bf16 = use_bf16(self.precision, images.device)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            logits_NTV = self.model(images)
-        return ctc_loss(logits_NTV, batch.targets, batch.target_lengths)
+            found = self.model(images)
+        if self._branch is None:
+            losses = ctc_loss(found, batch.targets, batch.target_lengths)
+            return losses, losses
+        losses, early = (ctc_loss(logits, batch.targets, batch.target_lengths) for logits in found)
+        share = self.config.intermediate
+        return losses, (1 - share) * losses + share * early
 
     def _apply(self, losses: Tensor, progress: float) -> StepOutcome:
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
@@ -189,12 +204,13 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All that a later process needs to go on exactly; tensors and plain values only."""
-        return {
+        state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state(),
             "averaged": self.averaged,
             "steps": self.steps,
         }
+        return state | ({"branch": self._branch.state_dict()} if self._branch else {})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up a state from `state()`, on whatever device the network is.
@@ -203,6 +219,8 @@ class Learner:
             ModelConfigError: It is of other optimisers.
         """
         self.network.load_state_dict(state["network"])
+        if self._branch:
+            self._branch.load_state_dict(state["branch"])
         self.optimizer.restore(state["optimizer"])
         for name, tensor in state["averaged"].items():
             self.averaged[name].copy_(tensor)

@@ -87,7 +87,7 @@ class Trial:
         if self.start is not None:
             network.load_state_dict(ray.get(self.start))
         channels_last(network.to(self.device))
-        return Learner(network, network, self.optimizer, precision=self.precision)
+        return Learner(network, self.optimizer, precision=self.precision)
 
     def packs(self) -> Iterator[Pack]:
         """Of the first window, less those without an image."""

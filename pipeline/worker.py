@@ -65,11 +65,11 @@ class Worker:
             self.network.load_state_dict(ray.get(config.start))
         channels_last(self.network.to(self.device))
         self.learner = Learner(
-            self._wrapped(),
             self.network,
             config.optimizer,
             precision=config.precision,
             world_size=self.world_size,
+            wrap=self._shared if self.world_size > 1 else None,
         )
         # Counts travel between the hosts beside the gradients, without a stop of the GPU's queue.
         self.control = dist.new_group(backend="gloo") if self.world_size > 1 else None
@@ -248,12 +248,11 @@ class Worker:
         for table in feed.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=4):
             yield Pack.from_table(table, height, self.device)
 
-    def _wrapped(self) -> nn.Module:
-        if self.world_size == 1:
-            return self.network
+    def _shared(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over the ranks."""
         devices = [self.device] if self.device.type == "cuda" else None
         # Buffers are sent when they are needed: ranks with other numbers of packs would send them otherwise.
-        return nn.parallel.DistributedDataParallel(self.network, device_ids=devices, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def _blank_batch(self) -> Batch:
         """For a rank without a pack: something to take through the network."""

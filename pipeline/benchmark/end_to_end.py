@@ -76,7 +76,7 @@ def _alone(source: Source, setting: Setting) -> Iterator[Row]:
 def _fed(source: Source, name: str, setting: Setting) -> Row:
     device = torch.device(setting.device)
     network = channels_last(seeded(NETWORKS[name], LATIN94.num_classes, seed=0).to(device))
-    learner = Learner(network, network, OptimizerConfig(), precision="auto")
+    learner = Learner(network, OptimizerConfig(), precision="auto")
     rates: dict[str, list[float]] = {"memory": [], "fed": []}
     threads = 1 if device.type == "cuda" else available_cpus()
     with closing(_packs(_packer(source, name), device)) as fed, torch_threads(threads):

@@ -153,7 +153,7 @@ def step(setting: Setting) -> Iterator[Row]:
 def _steps(name: str, device: torch.device, precision: Precision) -> Callable[[], int]:
     """Trains on one batch of noise, a step at each call."""
     network = channels_last(seeded(NETWORKS[name], LATIN94.num_classes, seed=0).to(device))
-    learner = Learner(network, network, OptimizerConfig(), precision=precision)
+    learner = Learner(network, OptimizerConfig(), precision=precision)
     count, generator = _IMAGES[device.type], np.random.default_rng(0)
     pixels = generator.integers(0, 256, (count, 1, NETWORKS[name].height, WIDTH), np.uint8)
     targets = generator.integers(1, LATIN94.num_classes, count * _LETTERS, np.int32)

@@ -113,7 +113,7 @@ def step_rate(device: str, seconds: float = 5.0, network: str = "paper") -> floa
     config = NETWORKS[network]
     model = CRNN(config, LATIN94.num_classes).to(device)
     # What a GPU is worth, whatever recipes do besides: the figures it is compared with are of adamw.
-    learner = Learner(model, model, OptimizerConfig(kind="adamw"))
+    learner = Learner(model, OptimizerConfig(kind="adamw"))
     batch = Batch(
         images_NCHW=torch.randint(256, (128, 1, config.height, 100), dtype=torch.uint8, device=device),
         targets=torch.randint(1, LATIN94.num_classes, (128 * 5,), device=device),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crnn.errors import ModelConfigError
+from crnn.intermediate import Branched
 from crnn.model import NETWORKS, RESIDUAL, SMALL, CRNNConfig, seeded
 from crnn.optimizer import Optimizer, OptimizerConfig
 
@@ -32,6 +33,7 @@ def test_the_rate_climbs_to_its_peak_stays_there_and_falls_to_its_final_share(
         {"warmup": 1.0},
         {"ema_decay": 1.0},
         {"decay": 0.0},
+        {"intermediate": 1.0},
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
@@ -40,7 +42,8 @@ def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> Non
 
 
 def test_a_description_holds_what_has_an_effect() -> None:
-    assert OptimizerConfig(**OptimizerConfig(matrix_rate=0.3).to_dict()) == OptimizerConfig(matrix_rate=0.3)
+    changed = OptimizerConfig(matrix_rate=0.3, intermediate=0.2)
+    assert OptimizerConfig(**changed.to_dict()) == changed
     assert OptimizerConfig(kind="adamw", matrix_rate=0.3).to_dict() == {
         "kind": "adamw",
         "learning_rate": 0.002,
@@ -60,11 +63,14 @@ def optimizer(kind: str, config: CRNNConfig = SMALL, **changes: float) -> Optimi
 @pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("kind", ["muon", "adamw", "adadelta"])
 def test_every_weight_is_moved_by_one_optimiser(kind: str, config: CRNNConfig) -> None:
-    network = seeded(config, 7, seed=0)
-    parts = Optimizer(network, OptimizerConfig(kind=kind)).parts  # type: ignore[arg-type]
+    both = Branched(seeded(config, 7, seed=0))
+    parts = Optimizer(both.network, OptimizerConfig(kind=kind), both.branch).parts  # type: ignore[arg-type]
     groups = [group for part in parts.values() for group in part.param_groups]
     taken = [id(p) for group in groups for p in group["params"]]
-    assert sorted(taken) == sorted(id(p) for p in network.parameters())
+    assert sorted(taken) == sorted(id(p) for p in both.parameters())
+    if kind == "muon":
+        held = [id(p) for group in parts["adamw"].param_groups for p in group["params"]]
+        assert {id(p) for p in both.branch.parameters()} <= set(held)
 
 
 def test_muon_moves_what_lies_between_the_first_and_the_last_layer() -> None:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from crnn.ctc import ctc_loss
-from crnn.model import CRNN, SMALL, ConvConfig, CRNNConfig, seeded
+from crnn.model import SMALL, ConvConfig, CRNNConfig, seeded
 from crnn.optimizer import Optimizer, OptimizerConfig
 from crnn.training import Batch, Learner, Refused, frozen_batch_norm
 
@@ -43,21 +43,37 @@ def part(batch: Batch, start: int, stop: int) -> Batch:
     )
 
 
-def plain_gradient(batch: Batch) -> torch.Tensor:
-    """The gradient of the mean loss, written as plainly as can be."""
+def plain_gradient(batch: Batch, share: float = 0.0) -> torch.Tensor:
+    """The gradient of the mean loss, written as plainly as can be; with a branch's share of it."""
     network = seeded(TINY, 7, seed=0).train()
+    branch = torch.nn.Linear(TINY.convolutions[-1].channels, 7)
+    put_numbers(branch)
     with frozen_batch_norm(network):
         logits_NTV = network(batch.images_NCHW)
-        ctc_loss(logits_NTV, batch.targets, batch.target_lengths).mean().backward()
-    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        mean = ctc_loss(logits_NTV, batch.targets, batch.target_lengths).mean()
+        if share:
+            features = network.convolutions(batch.images_NCHW / 127.5 - 1.0)
+            early_NTV = branch(features[:, :, 0].permute(0, 2, 1))
+            early = ctc_loss(early_NTV, batch.targets, batch.target_lengths).mean()
+            mean = (1 - share) * mean + share * early
+        mean.backward()
+    parameters = (*network.parameters(), *branch.parameters())
+    return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+
+
+def put_numbers(branch: torch.nn.Module) -> None:
+    """A branch that has learnt something: from zeros no gradient reaches the convolutions."""
+    random = torch.Generator().manual_seed(5)
+    for parameter in branch.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=random)
 
 
 class Capture(Optimizer):
     """Keeps the gradient that a step would have applied."""
 
-    def __init__(self, network: CRNN) -> None:
-        super().__init__(network, OptimizerConfig())
-        self.seen, self._parameters = torch.empty(0), list(network.parameters())
+    def __init__(self, learner: Learner) -> None:
+        super().__init__(learner.network, learner.config)
+        self.seen, self._parameters = torch.empty(0), list(learner.model.parameters())
 
     def step(self, progress: float, applied: torch.Tensor) -> None:
         assert (progress, bool(applied)) == (0.5, True)
@@ -68,19 +84,21 @@ Shares = list[list[tuple[int, int]]]
 """Of each process, the ranges of the images in each of its batches."""
 
 
-def one_rank(rank: int, shares: Shares, folder: str) -> None:
+def one_rank(rank: int, shares: Shares, intermediate: float, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", len(shares))
     dist.init_process_group("gloo", store=store, rank=rank, world_size=len(shares))
     torch.set_num_threads(1)
     network = seeded(TINY, 7, seed=0)
     learner = Learner(
-        torch.nn.parallel.DistributedDataParallel(network, broadcast_buffers=False),
         network,
-        OptimizerConfig(clip_norm=1e9),
+        OptimizerConfig(clip_norm=1e9, intermediate=intermediate),
         precision="fp32",
         world_size=len(shares),
+        wrap=lambda model: torch.nn.parallel.DistributedDataParallel(model, broadcast_buffers=False),
     )
-    learner.optimizer = capture = Capture(network)
+    if intermediate:
+        put_numbers(learner.model.module.branch)  # type: ignore[union-attr, arg-type]
+    learner.optimizer = capture = Capture(learner)
     batch = random_batch(11, seed=4)
     batches = [part(batch, start, stop) for start, stop in shares[rank]]
     network.train()
@@ -95,24 +113,26 @@ def one_rank(rank: int, shares: Shares, folder: str) -> None:
     dist.destroy_process_group()
 
 
+SHARES: list[Shares] = [
+    [[(0, 11)]],
+    [[(0, 6)], [(6, 11)]],
+    [[(0, 10)], [(10, 11)]],
+    [[(0, 11)], []],
+    [[(0, 4), (4, 9), (9, 11)]],
+    [[(0, 2), (2, 5)], [(5, 11)]],
+    [[(0, 8), (8, 9), (9, 11)], []],
+]
+
+
 @pytest.mark.parametrize(
-    "shares",
-    [
-        [[(0, 11)]],
-        [[(0, 6)], [(6, 11)]],
-        [[(0, 10)], [(10, 11)]],
-        [[(0, 11)], []],
-        [[(0, 4), (4, 9), (9, 11)]],
-        [[(0, 2), (2, 5)], [(5, 11)]],
-        [[(0, 8), (8, 9), (9, 11)], []],
-    ],
-    ids=str,
+    ("shares", "intermediate"), [*((each, 0.0) for each in SHARES), (SHARES[0], 0.3), (SHARES[-1], 0.3)]
 )
 def test_workers_with_any_shares_give_the_gradient_of_the_global_batch(
-    shares: Shares, tmp_path: Path
+    shares: Shares, intermediate: float, tmp_path: Path
 ) -> None:
-    mp.start_processes(one_rank, args=(shares, str(tmp_path)), nprocs=len(shares), start_method="spawn")
-    expected = plain_gradient(random_batch(11, seed=4))
+    arguments = (shares, intermediate, str(tmp_path))
+    mp.start_processes(one_rank, args=arguments, nprocs=len(shares), start_method="spawn")
+    expected = plain_gradient(random_batch(11, seed=4), intermediate)
     for rank in range(len(shares)):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
@@ -123,7 +143,7 @@ def test_a_few_images_are_learnt_by_heart(kind: Kind) -> None:
     network = seeded(SMALL, 7, seed=0)
     rate = 1.0 if kind == "adadelta" else 3e-3
     config = OptimizerConfig(kind=kind, learning_rate=rate, warmup=0.1, ema_decay=0.0)
-    learner = Learner(network, network, config, precision="fp32")
+    learner = Learner(network, config, precision="fp32")
     batch, steps = random_batch(4, seed=1), 150
     losses = [
         float(learner.step(batch, global_count=4, progress=i / steps).loss_sum) / 4 for i in range(steps)
@@ -131,11 +151,12 @@ def test_a_few_images_are_learnt_by_heart(kind: Kind) -> None:
     assert losses[-1] < 0.1 < losses[0]
 
 
+@pytest.mark.parametrize("intermediate", [0.0, 0.3])
 @pytest.mark.parametrize("kind", ["muon", "adamw", "adadelta"])
-def test_a_restored_learner_goes_on_exactly(kind: Kind) -> None:
+def test_a_restored_learner_goes_on_exactly(kind: Kind, intermediate: float) -> None:
     def fresh() -> Learner:
-        network = seeded(TINY, 7, seed=0)
-        return Learner(network, network, OptimizerConfig(kind=kind), precision="fp32")
+        network, config = seeded(TINY, 7, seed=0), OptimizerConfig(kind=kind, intermediate=intermediate)
+        return Learner(network, config, precision="fp32")
 
     batches = [random_batch(4, seed=i) for i in range(6)]
     straight = fresh()
@@ -156,7 +177,7 @@ def test_a_restored_learner_goes_on_exactly(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", ["muon", "adamw", "adadelta"])
 def test_a_gradient_that_is_not_finite_is_not_applied(kind: Kind) -> None:
     network, config = seeded(TINY, 7, seed=0), OptimizerConfig(kind=kind)
-    learner = Learner(network, network, config, precision="fp32")
+    learner = Learner(network, config, precision="fp32")
     before = {name: t.clone() for name, t in network.state_dict().items()}
     impossible = random_batch(2, seed=0, width=32)
     target = torch.ones(40, dtype=torch.int32)  # 40 characters don't fit 8 frames
@@ -176,13 +197,13 @@ def test_a_gradient_that_is_not_finite_is_not_applied(kind: Kind) -> None:
     assert learner.steps == 4
     # What was refused left no trace in the optimiser either: the step after it is a fresh learner's first.
     fresh = seeded(TINY, 7, seed=0)
-    Learner(fresh, fresh, config, precision="fp32").step(good, global_count=2, progress=0.5)
+    Learner(fresh, config, precision="fp32").step(good, global_count=2, progress=0.5)
     assert all(torch.equal(t, network.state_dict()[name]) for name, t in fresh.state_dict().items())
 
 
 def test_idle_steps_leave_batch_norm_statistics_alone() -> None:
     network = seeded(TINY, 7, seed=0)
-    learner = Learner(network, network, OptimizerConfig(), precision="fp32")
+    learner = Learner(network, OptimizerConfig(), precision="fp32")
     norms = {n: t.clone() for n, t in network.state_dict().items() if "running" in n or "tracked" in n}
     learner.idle_step(random_batch(2, seed=0), progress=0.5)
     assert norms
@@ -191,7 +212,7 @@ def test_idle_steps_leave_batch_norm_statistics_alone() -> None:
 
 def test_averaged_weights_follow_the_weights() -> None:
     network = seeded(TINY, 7, seed=0)
-    learner = Learner(network, network, OptimizerConfig(ema_decay=0.5, learning_rate=1e-2), precision="fp32")
+    learner = Learner(network, OptimizerConfig(ema_decay=0.5, learning_rate=1e-2), precision="fp32")
     expected = {n: t.clone() for n, t in network.state_dict().items() if t.is_floating_point()}
     for i in range(5):
         learner.step(random_batch(4, seed=i), global_count=4, progress=0.5)
@@ -219,9 +240,7 @@ def test_a_gpu_takes_the_steps_that_a_cpu_takes(precision: str, off: float) -> N
     for device in ("cpu", "cuda"):
         network = seeded(SMALL, 7, seed=0).to(device)
         kind = precision if device == "cuda" else "fp32"
-        learner = Learner(
-            network, network, OptimizerConfig(learning_rate=1e-4, matrix_rate=1e-3), precision=kind
-        )  # type: ignore[arg-type]
+        learner = Learner(network, OptimizerConfig(learning_rate=1e-4, matrix_rate=1e-3), precision=kind)  # type: ignore[arg-type]
         batches = [on(device, random_batch(16, seed=i)) for i in range(8)]
         steps = [learner.step(b, global_count=16, progress=0.5) for b in batches]
         losses[device] = [float(step.loss_sum) for step in steps]
@@ -232,7 +251,7 @@ def test_a_gpu_takes_the_steps_that_a_cpu_takes(precision: str, off: float) -> N
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_small_gradients_do_not_vanish_in_a_gpu_s_lstm() -> None:
     network = seeded(SMALL, 7, seed=0).to("cuda")
-    learner = Learner(network, network, OptimizerConfig(), precision="bf16")
+    learner = Learner(network, OptimizerConfig(), precision="bf16")
     batch = on("cuda", random_batch(16, seed=0))
     norms = []
     for scale in (1.0, 1e-9):  # fp16 ends at 6e-8
@@ -247,7 +266,7 @@ def test_small_gradients_do_not_vanish_in_a_gpu_s_lstm() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_step_on_a_gpu_waits_for_nothing_but_what_ctc_itself_waits_for() -> None:
     network = seeded(SMALL, 7, seed=0).to("cuda")
-    learner, batch = Learner(network, network, OptimizerConfig()), on("cuda", random_batch(16, seed=0))
+    learner, batch = Learner(network, OptimizerConfig()), on("cuda", random_batch(16, seed=0))
     for _ in range(3):  # the first steps make the optimiser's state
         learner.step(batch, global_count=16, progress=0.5)
 
