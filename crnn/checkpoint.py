@@ -2,7 +2,7 @@
 
     bundle.json            schema, network, charset, preparation, calibration, where it comes from, checksums
     weights.safetensors    the parameters and batch-norm statistics
-    language.safetensors   the language model that it reads with, where it has one
+    language.safetensors   the language model that it reads with, and its vocabulary, where it has them
 
 What training resumes from (optimiser, schedule, data position) is kept apart, by the training job.
 """
@@ -20,12 +20,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from crnn import vocabulary
 from crnn.charset import Charset
 from crnn.errors import BundleError, CRNNError
 from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
 from crnn.model import CRNN, ConvConfig, CRNNConfig
 from crnn.preprocess import PreprocessConfig
+from crnn.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 2
 DESCRIPTION = "bundle.json"
@@ -176,7 +178,8 @@ class Bundle:
 
 
 def _language_bytes(language: Fusion) -> bytes:
-    return safetensors.numpy.save(language.model.to_arrays())
+    words = language.vocabulary.to_arrays() if language.vocabulary else {}
+    return safetensors.numpy.save(language.model.to_arrays() | words)
 
 
 def _language(directory: Path, values: Mapping[str, Any] | None, charset: Charset) -> Fusion | None:
@@ -191,8 +194,13 @@ def _language(directory: Path, values: Mapping[str, Any] | None, charset: Charse
         raise BundleError(f"{directory} lacks {LANGUAGE} ({error}); fetch the bundle again.") from error
     if hashlib.sha256(data).hexdigest() != values["sha256"]:
         raise BundleError(f"{directory / LANGUAGE} doesn't match its checksum; fetch the bundle again.")
-    model = CharacterModel.from_arrays(safetensors.numpy.load(data), charset)
-    return Fusion(model=model, config=FusionConfig(**config))
+    arrays = safetensors.numpy.load(data)
+    words = {name: arrays.pop(name) for name in vocabulary.NAMES if name in arrays}
+    return Fusion(
+        model=CharacterModel.from_arrays(arrays, charset),
+        vocabulary=Vocabulary.from_arrays(words, charset) if words else None,
+        config=FusionConfig(**config),
+    )
 
 
 def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

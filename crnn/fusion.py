@@ -1,26 +1,30 @@
 """Reading with a language model: beam search decides where the best path is unsure.
 
 Shallow fusion (Gülçehre et al. 2015, arXiv 1503.03535): texts are ranked by
-log p(text | image) + weight · log p_lm(text) + length_bonus · length. A path that is sure stands as it is, so
-that most words cost nothing, and codes that no language knows are read as they stand there.
+log p(text | image) + weight · log p_lm(text) + length_bonus · length, where p_lm mixes a character n-gram
+with a vocabulary of whole words. A path that is sure stands as it is, so that most words cost nothing, and
+codes that no language knows are read as they stand there. Of several looks at an image, log p(text | image)
+is the mean.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import inf, isfinite, log
+from math import exp, inf, isfinite, log
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from crnn.beam import Prior, prefix_beam_search
 from crnn.charset import BLANK, Charset
 from crnn.decode import Hypothesis
 from crnn.errors import ModelConfigError
+from crnn.forward import Indices, TextTable, text_log_probs
 from crnn.language_model import CharacterModel
-from crnn.scores import ScoreTable
+from crnn.scores import Floats, ScoreTable
+from crnn.vocabulary import Vocabulary
 
 MAX_BEAM = 1 << 14
-_TINY = 1e-300
 _IDLE = -1e-2
 """Natural logarithm of a blank's probability in frames of which one in a row is as good as all."""
 
@@ -43,31 +47,45 @@ class FusionConfig:
     """Probability of the best path from which its text stands."""
     looks_below: float = 0.8
     """Confidence below which an image is looked at again, see `crnn.looks`; 0 never does."""
+    known: float = 0.0
+    """Share of all texts that are words of the vocabulary; 0 where there is none."""
 
     def __post_init__(self) -> None:
         sound = isinstance(self.beam_width, int) and 1 <= self.beam_width <= MAX_BEAM
-        sound = sound and 0 <= self.sure <= 1 and 0 <= self.looks_below <= 1
+        sound = sound and 0 <= self.sure <= 1 and 0 <= self.looks_below <= 1 and 0 <= self.known < 1
         if not (sound and isfinite(self.length_bonus) and 0 <= self.weight < inf):
             raise ModelConfigError(
                 f"weight is 0 or more, length_bonus a number, beam_width 1 to {MAX_BEAM}, sure and "
-                f"looks_below from 0 to 1: {self}."
+                f"looks_below from 0 to 1, known less than 1: {self}."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """For the bundle."""
-        return asdict(self)
+        """For the bundle; what only a vocabulary asks for isn't there without one."""
+        values = asdict(self)
+        if not self.known:
+            del values["known"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fusion:
-    """A language model and how much it has to say."""
+    """A language model and how much it has to say.
+
+    Raises:
+        ModelConfigError: A vocabulary whose share isn't told, a share without a vocabulary, or two charsets.
+    """
 
     model: CharacterModel
+    vocabulary: Vocabulary | None = None
     config: FusionConfig = field(default_factory=FusionConfig)
     _scores: ScoreTable = field(init=False, repr=False, compare=False)
     """The model's answers so far."""
 
     def __post_init__(self) -> None:
+        if (self.vocabulary is None) != (self.config.known == 0):
+            raise ModelConfigError(f"A vocabulary needs its share, known, and none has none: {self.config}.")
+        if self.vocabulary is not None and self.vocabulary.charset != self.model.charset:
+            raise ModelConfigError("The vocabulary is of another charset than the n-gram.")
         self._begin_scores()
 
     def _begin_scores(self) -> None:
@@ -80,29 +98,70 @@ class Fusion:
     def search(
         self, items: Sequence[Tensor] | Tensor, charset: Charset, *, n_best: int = 1, beam: int = 1
     ) -> list[Hypothesis]:
-        """Beam search with the model.
+        """As `search_looks`, with one look at each image."""
+        return self.search_looks([[item] for item in items], charset, n_best=n_best, beam=beam)
+
+    def search_looks(
+        self, images: Sequence[Sequence[Tensor]], charset: Charset, *, n_best: int = 1, beam: int = 1
+    ) -> list[Hypothesis]:
+        """The likeliest of the texts that beam search finds in any of the looks at an image.
 
         Args:
-            items: float32 [T, V] each, normalised over V, on the CPU.
+            images: Of each, one look or several: float32 [T, V], normalised over V, on the CPU. A text fits
+                into the frames of all of them.
             charset: Of the recogniser.
             n_best: How many texts to give; those after the first are `alternatives`.
             beam: Prefixes to follow at least.
 
         Returns:
-            confidence is the text's share among all that the beam holds, by their ranks; log_prob is its
+            confidence is the text's share among all that were found, by their ranks; log_prob is its
             natural logarithm.
         """
+        if not images:
+            return []
         if self._scores.is_full:
             self._begin_scores()
-        config = self.config
-        found = prefix_beam_search(
-            [_without_waiting(item) for item in items],
-            charset,
-            beam_width=max(config.beam_width, beam),
-            n_best=n_best,
-            prior=Prior(scores=self._scores, weight=config.weight, length_bonus=config.length_bonus),
+        config, width = self.config, max(self.config.beam_width, beam)
+        prior = Prior(scores=self._scores, weight=config.weight, length_bonus=config.length_bonus)
+        searched = iter(
+            prefix_beam_search(
+                [_without_waiting(look) for looks in images for look in looks],
+                charset,
+                beam_width=width,
+                n_best=width,
+                prior=prior,
+            )
         )
-        return [_by_share(each, tuple(_by_share(other) for other in each.alternatives)) for each in found]
+        found = []
+        for looks in images:
+            several = [next(searched) for _ in looks]
+            texts = {text.text for best in several for text in (best, *best.alternatives)}
+            found.append(sorted(texts, key=charset.encode))
+        return self._ranked(images, found, charset, n_best)
+
+    def _ranked(
+        self, images: Sequence[Sequence[Tensor]], found: list[list[str]], charset: Charset, n_best: int
+    ) -> list[Hypothesis]:
+        """The best of the texts that were found in each image, by all looks at it."""
+        texts = [text for each in found for text in each]
+        table = TextTable.of([tuple(charset.encode(text)) for text in texts])
+        ends = np.cumsum([len(each) for each in found])
+        seen = _seen(images, np.repeat(np.arange(len(found)), [len(each) for each in found]), table)
+        ranks = seen + self.config.length_bonus * table.lengths_E
+        if self.config.weight:
+            ranks += self.config.weight * self._language(texts, table)
+        return [
+            _best(part, rank, n_best) for part, rank in zip(found, np.split(ranks, ends[:-1]), strict=True)
+        ]
+
+    def _language(self, texts: list[str], table: TextTable) -> Floats:
+        """log p_lm of each text."""
+        spelt = self._scores.text_log_probs(table)
+        if self.vocabulary is None:
+            return spelt
+        known = self.config.known
+        mixed: Floats = np.logaddexp(log(known) + self.vocabulary.log_probs(texts), log(1 - known) + spelt)
+        return mixed
 
     def decide(
         self, paths: Sequence[Hypothesis], log_probs_NTV: Tensor, charset: Charset
@@ -130,13 +189,43 @@ def _without_waiting(log_probs_TV: Tensor) -> Tensor:
     return log_probs_TV[~idle]
 
 
+def _seen(images: Sequence[Sequence[Tensor]], image_E: Indices, table: TextTable) -> Floats:
+    """Mean of log p(text | look) over the looks at its image of each text; [E]."""
+    counts = np.array([len(looks) for looks in images])
+    each_KE = np.zeros((counts.max(), len(image_E)))
+    same: dict[int, list[tuple[int, int]]] = {}
+    for i, looks in enumerate(images):
+        for k, look in enumerate(looks):
+            same.setdefault(len(look), []).append((i, k))
+    for members in same.values():  # looks of as many frames are one array
+        stacked = np.stack([images[i][k].numpy() for i, k in members])
+        stacked[np.isnan(stacked)] = -np.inf
+        rows = [np.flatnonzero(image_E == i) for i, _ in members]
+        asked = np.repeat(np.arange(len(members)), [len(each) for each in rows])
+        look_E = np.repeat([k for _, k in members], [len(each) for each in rows])
+        row_E = np.concatenate(rows)
+        each_KE[look_E, row_E] = text_log_probs(stacked[:, None], asked, table.take(row_E))
+    mean: Floats = each_KE.sum(axis=0) / counts[image_E]
+    return mean
+
+
+def _best(texts: list[str], ranks: Floats, n_best: int) -> Hypothesis:
+    """Of texts in the order of their spelling, the first of equals first."""
+    if not np.isfinite(ranks).any():
+        return Hypothesis("", -inf, 0.0)
+    shares = ranks - np.logaddexp.reduce(ranks)
+    order = np.argsort(-ranks, kind="stable")[: max(n_best, 1)]
+    best, *others = (
+        Hypothesis(texts[i], min(float(shares[i]), 0.0), min(exp(shares[i]), 1.0))
+        for i in order
+        if np.isfinite(ranks[i])
+    )
+    return replace(best, alternatives=tuple(others))
+
+
 def headed(several: Hypothesis, first: Hypothesis) -> Hypothesis:
     """The texts of a search, but the one that is read when only one is asked for ahead of the others."""
     texts = [replace(several, alternatives=()), *several.alternatives]
     known = next((text for text in texts if text.text == first.text), first)
     others = [text for text in texts if text.text != first.text]
     return replace(known, alternatives=tuple(others[: len(texts) - 1]))
-
-
-def _by_share(found: Hypothesis, others: tuple[Hypothesis, ...] = ()) -> Hypothesis:
-    return Hypothesis(found.text, log(max(found.confidence, _TINY)), found.confidence, alternatives=others)

@@ -22,15 +22,14 @@ from crnn.batching import plan_packs, stack
 from crnn.beam import prefix_beam_search
 from crnn.calibration import Calibration
 from crnn.checkpoint import Bundle
-from crnn.ctc import min_frames
-from crnn.decode import Hypothesis, best_path
+from crnn.decode import Hypothesis
 from crnn.encoding import ImageLike, encoded
 from crnn.fusion import headed
 from crnn.lexicon import Lexicon, decode_with_lexicon
-from crnn.looks import further_looks
 from crnn.posteriors import Posteriors
 from crnn.precision import Precision
 from crnn.preprocess import TURNS, GreyImage, decode_image, line_views
+from crnn.reader import Reader
 from crnn.shipped import fetched_folder
 
 _BEAM = 16
@@ -79,8 +78,11 @@ class Recognizer:
         self._fusion = bundle.language if language else None
         self.device = torch.device(device)
         self.max_columns = max_columns
-        self._calibration = Calibration.from_dict(bundle.calibration)
         self._posteriors = Posteriors(bundle, self.device, precision)
+        self._calibration = Calibration.from_dict(bundle.calibration)
+        self._reader = Reader(
+            bundle, self.log_probs, self._fusion, self._calibration, max_columns=max_columns
+        )
 
     @classmethod
     def load(
@@ -134,11 +136,13 @@ class Recognizer:
         """
         lines, turned = self.settle(lines)
         results: list[Hypothesis] = [_NOTHING] * len(lines)
+        doubted: dict[int, Tensor] = {}
         plain = lexicon is None and n_best == 1 and not spans and not others
         for members in plan_packs([line.shape[1] for line in lines], self.max_columns):
             log_probs_NTV = self.log_probs(stack(lines[i] for i in members))
             if plain:
-                found = self._first_look(log_probs_NTV)
+                found = self._reader.first_look(log_probs_NTV)
+                doubted |= {members[at]: log_probs_NTV[at].clone() for at in self._reader.doubts(found)}
             else:
                 found = self._texts([lines[i] for i in members], log_probs_NTV, spans, n_best, lexicon)
             if others:
@@ -146,7 +150,7 @@ class Recognizer:
             for i, hypothesis in zip(members, found, strict=True):
                 results[i] = hypothesis
         if plain:  # all at once: packs of the few that one width leaves would cost more than their words
-            results = self._look_again(lines, results)
+            results = self._reader.look_again(lines, results, doubted)
         return [_turned(h, degrees) if degrees else h for h, degrees in zip(results, turned, strict=True)]
 
     def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
@@ -173,46 +177,23 @@ class Recognizer:
         self, lines: Sequence[GreyImage], log_probs_NTV: Tensor, *, spans: bool = False
     ) -> list[Hypothesis]:
         """What each line image holds: the best path's text, or what the language model makes of it where the
-        path is unsure, or of further looks at it where that is unsure, too; with its calibrated confidence
-        where the bundle has one.
+        path is unsure, and of further looks beside it where that is unsure, too; with its calibrated
+        confidence where the bundle has one.
 
         Args:
             lines: [H, W] each, of one width.
             log_probs_NTV: Of them, as from `log_probs`, on any device.
             spans: Whether to note the frames of each character.
         """
-        found = self._look_again(lines, self._first_look(log_probs_NTV, spans=spans))
+        found = self._reader.first_look(log_probs_NTV, spans=spans)
+        doubted = {at: log_probs_NTV[at].cpu() for at in self._reader.doubts(found)}
+        found = self._reader.look_again(lines, found, doubted)
         if not spans:
             return found
         return [
             each if len(each.spans) == len(each.text) else self._with_spans(each, item.cpu())
             for each, item in zip(found, log_probs_NTV, strict=True)
         ]
-
-    def _first_look(self, log_probs_NTV: Tensor, *, spans: bool = False) -> list[Hypothesis]:
-        found = best_path(log_probs_NTV, self.bundle.charset, spans=spans)
-        if self._fusion is not None:
-            found = self._fusion.decide(found, log_probs_NTV, self.bundle.charset)
-        return found if self._calibration is None else self._calibration.apply(found)
-
-    def _look_again(self, lines: Sequence[GreyImage], found: Sequence[Hypothesis]) -> list[Hypothesis]:
-        """The surest text of all looks at each image that fits into the frames of the first look."""
-        best = list(found)
-        below = self._fusion.config.looks_below if self._fusion else 0.0
-        looks = [
-            (i, look)
-            for i, hypothesis in enumerate(found)
-            if hypothesis.confidence < below
-            for look in further_looks(lines[i], self.bundle.preprocess)
-        ]
-        for members in plan_packs([look.shape[1] for _, look in looks], self.max_columns):
-            log_probs_NTV = self.log_probs(stack(looks[m][1] for m in members))
-            for m, hypothesis in zip(members, self._first_look(log_probs_NTV), strict=True):
-                i = looks[m][0]
-                needed = min_frames(self.bundle.charset.encode(hypothesis.text))
-                if needed <= self.bundle.network.num_frames(lines[i].shape[1]):
-                    best[i] = max(best[i], hypothesis, key=_sureness)
-        return best
 
     def boxes(self, line: PreparedLine, hypothesis: Hypothesis) -> list[tuple[float, float]]:
         """Left and right edge of each character in pixels of the upright original, turned as it was read.

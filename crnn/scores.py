@@ -1,6 +1,6 @@
 """What a language model says after each context that searches came to, as rows of one array.
 
-Shapes: P prefixes, S contexts met so far, V classes of the charset with the blank at 0.
+Shapes: P prefixes, S contexts met so far, E texts, V classes of the charset with the blank at 0.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from crnn.charset import BLANK
+from crnn.forward import TextTable
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -72,6 +75,18 @@ class ScoreTable:
                 after[unknown] = [self._states[context] for context in contexts]
                 self._after_SV[states[unknown], classes[unknown]] = after[unknown]
         return after
+
+    def text_log_probs(self, texts: TextTable) -> Floats:
+        """Natural log of the probability of each text, its end included; [E]."""
+        count, longest = texts.classes_ES.shape
+        states, total = np.zeros(count, np.int64), np.zeros(count)
+        for at in range(longest):
+            open_ = np.flatnonzero(texts.lengths_E > at)
+            classes = texts.classes_ES[open_, at]
+            total[open_] += self.log_probs_SV[states[open_], classes]
+            states[open_] = self.advance(states[open_], classes)
+        scores: Floats = total + self.log_probs_SV[states, BLANK]
+        return scores
 
     def _context(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         return prefix[max(0, len(prefix) - self._model.order + 1) :]

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from crnn.checkpoint import Bundle
-from crnn.fusion import Fusion
 from crnn.preprocess import PreprocessConfig
 from crnn.shipped import MODELS, halved
 from jobs.cli import cell, parse_flags, table
@@ -59,7 +58,7 @@ class ShipConfig:
     words: str | None = None
     """URI of the assets whose words the language model learns; those of --assets where not given."""
     strings: int = 2_000_000
-    """Strings that it learns of; 0 ships the network alone."""
+    """Strings that its n-gram learns of; 0 ships the network alone."""
     name: str | None = None
     """The name that users load it by; the run's where not given."""
     hardware: str | None = None
@@ -86,7 +85,7 @@ def run(config: ShipConfig) -> int:
         if config.strings:
             drawn = Assets.open(config.words or config.assets)
             model = learn_language(drawn, bundle.charset, strings=config.strings, seed=training.seed)
-            bundle = replace(bundle, language=Fusion(model=model))
+            bundle = replace(bundle, language=model)
         bundle = _calibrated(bundle, config)
         folder = Path(config.output) / name
         bundle.save(folder)

@@ -192,11 +192,13 @@ def _facts(training: Training, bundle: Bundle) -> list[tuple[str, Any]]:
 def _language(bundle: Bundle) -> str:
     if bundle.language is None:
         return "none"
-    model, config = bundle.language.model, bundle.language.config
+    reads = bundle.language
+    model, config, vocabulary = reads.model, reads.config, reads.vocabulary
     looks = f"; confidences below {config.looks_below:g} bring further looks" if config.looks_below else ""
+    words = f", and {len(vocabulary):,} words by their frequency" if vocabulary else ""
     return (
-        f"{model.order}-gram of characters, learnt from strings of the generator's training split; weight "
-        f"{config.weight:g}, asked where the best path is below {config.sure:g}{looks}"
+        f"{model.order}-gram of characters, learnt from strings of the generator's training split{words}; "
+        f"weight {config.weight:g}, asked where the best path is below {config.sure:g}{looks}"
     )
 
 

@@ -1,4 +1,5 @@
-"""The language model of a shipped recogniser: learnt from the strings that its pictures show."""
+"""The language model of a shipped recogniser: an n-gram of the strings that its pictures show, and the
+words that people write."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from crnn.charset import Charset
+from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
+from crnn.vocabulary import Vocabulary
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.presets import scene
 from pipeline.synthesis.words import Words
@@ -15,11 +18,44 @@ ORDER = 6
 LEAST_CONTEXT, LEAST_FOLLOWER = 20.0, 5.0
 """Counts below which a context, and a character after it, isn't worth its bytes: ten times as many would read
 0.2 % of the words better."""
+READING = FusionConfig(weight=0.5, length_bonus=1.5, beam_width=16, known=0.9)
+"""How much a language model with a vocabulary has to say."""
+_SHARES = {"frequent": 0.9, "dictionary": 0.05, "names": 0.05, "own": 1.0}
+"""Of the tables of words in a vocabulary: a user's own list weighs as much as all others."""
 _BATCH = 20_000
 
 
-def learn_language(assets: Assets, charset: Charset, *, strings: int, seed: int) -> CharacterModel:
-    """An n-gram of the strings of `scene`, words by how often people write them, numbers and codes included.
+def learn_language(assets: Assets, charset: Charset, *, strings: int, seed: int) -> Fusion:
+    """A language model as it ships: `learn_n_gram` and `learn_vocabulary`."""
+    n_gram = learn_n_gram(assets, charset, strings=strings, seed=seed)
+    return Fusion(model=n_gram, vocabulary=learn_vocabulary(assets, charset), config=READING)
+
+
+def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary:
+    """The words of both splits by how often people write them: photographs hold those that no picture of the
+    training split shows as well.
+
+    Args:
+        assets: Hold the tables of words.
+        charset: Of the recogniser; words that it can't write are left out.
+
+    Raises:
+        ValueError: None is left.
+    """
+    tables: dict[str, dict[str, float]] = {}
+    columns = (assets.words.column(name).to_pylist() for name in ("table", "word", "weight"))
+    for table, word, weight in zip(*columns, strict=True):
+        # Frequent words are drawn by the square root of how frequent they are.
+        tables.setdefault(table, {})[word] = weight**2 if table == "frequent" else weight
+    words: Counter[str] = Counter()
+    for name, table in tables.items():
+        scale = _SHARES[name] / sum(table.values())
+        words.update({word: scale * weight for word, weight in table.items()})
+    return Vocabulary(words, charset)
+
+
+def learn_n_gram(assets: Assets, charset: Charset, *, strings: int, seed: int) -> CharacterModel:
+    """Of the strings of `scene`, words by how often people write them, numbers and codes included.
 
     Args:
         assets: Hold the tables of words; those of the training split alone are used.

@@ -13,8 +13,10 @@ from crnn.fusion import Fusion
 from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.scores import ScoreTable
+from crnn.vocabulary import Vocabulary
 from pipeline.benchmark.measure import Row, Setting, memory_bytes_per_second, rate, row, torch_threads
 from pipeline.benchmark.posteriors import Pack, peaked_posteriors
+from pipeline.language import READING
 from pipeline.lexicons import PAPERS_DISTANCE
 
 LARGE, SMALL = 50_000, 50
@@ -111,7 +113,9 @@ def decoding(setting: Setting) -> Iterator[Row]:
             yield measure(full, partial(over_packs, decode, _PACK_STEP), best.value)
         yield measure(f"{LARGE:,}-word lexicon as in the paper, no entry near", with_nothing_near, best.value)
         n_gram = CharacterModel(words, ALNUM36)
-        fusion = Fusion(model=n_gram)
+        # As often as by Zipf's law: how often exactly changes no time.
+        vocabulary = Vocabulary({word: 1 / rank for rank, word in enumerate(words, start=1)}, ALNUM36)
+        fusion = Fusion(model=n_gram, vocabulary=vocabulary, config=READING)
 
         def decide(i: int) -> object:
             return fusion.decide(best_path(packs[i].log_probs_NTV, ALNUM36), packs[i].log_probs_NTV, ALNUM36)

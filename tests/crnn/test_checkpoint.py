@@ -14,6 +14,7 @@ from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
 from crnn.model import RESIDUAL, SMALL, seeded
 from crnn.preprocess import PreprocessConfig
+from crnn.vocabulary import Vocabulary
 
 CONFIG = FusionConfig(weight=0.25, sure=0.5)
 
@@ -67,6 +68,23 @@ def test_a_language_model_travels_in_the_bundle(tmp_path: Path) -> None:
     small_bundle().save(tmp_path)  # in its place: nothing of the other is left
     assert not (tmp_path / LANGUAGE).exists()
     assert Bundle.load(tmp_path).language is None
+
+
+def test_a_vocabulary_travels_beside_the_n_gram(tmp_path: Path) -> None:
+    vocabulary = Vocabulary({"ab": 2.0, "abc": 1.0}, ALNUM36)
+    config = FusionConfig(known=0.8)
+    fusion = Fusion(model=CharacterModel(["ab"], ALNUM36), vocabulary=vocabulary, config=config)
+    bundle = replace(fluent_bundle(), language=fusion)
+    bundle.save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+    assert loaded.fingerprint == bundle.fingerprint
+    assert loaded.language is not None
+    assert loaded.language.config == config
+    assert loaded.language.vocabulary is not None
+    texts = ["ab", "abc", "b"]
+    assert loaded.language.vocabulary.log_probs(texts).tolist() == vocabulary.log_probs(texts).tolist()
+    other = replace(fusion, vocabulary=Vocabulary({"ab": 2.0}, ALNUM36))
+    assert replace(bundle, language=other).fingerprint != bundle.fingerprint
 
 
 def test_the_fingerprint_tells_language_models_and_their_weight() -> None:

@@ -15,9 +15,11 @@ from crnn.decode import best_path
 from crnn.errors import ModelConfigError
 from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
+from crnn.vocabulary import Vocabulary
 
 ABC = Charset(characters="abc")
 MODEL = CharacterModel(["abc"] * 5 + ["ab", "cab"], ABC, order=3)
+WORDS = Vocabulary({"bca": 5.0, "ab": 2.0, "c": 1.0}, ABC)
 
 
 def posteriors(seed: int, count: int = 4, frames: int = 4, peak: float = 2.0) -> Tensor:
@@ -25,25 +27,35 @@ def posteriors(seed: int, count: int = 4, frames: int = 4, peak: float = 2.0) ->
     return (peak * torch.randn(count, frames, ABC.num_classes, generator=random)).log_softmax(-1)
 
 
-def ranks(item: Tensor, config: FusionConfig) -> dict[str, float]:
-    """Every text that the frames can hold, by all its alignments."""
+def ranks(looks: list[Tensor], config: FusionConfig) -> dict[str, float]:
+    """Every text that the frames of all looks can hold, by all its alignments, one text after the other."""
     found = {}
-    for length in range(len(item) + 1):
+    for length in range(min(map(len, looks)) + 1):
         for letters in product(ABC.characters, repeat=length):
             text = "".join(letters)
             target = torch.tensor(ABC.encode(text), dtype=torch.int32)
-            seen = float(log_prob(item[None], target, torch.tensor([length]))[0])
-            if seen > -math.inf:
-                found[text] = seen + config.weight * MODEL.log_prob(text) + config.length_bonus * length
+            seen = [float(log_prob(look[None], target, torch.tensor([length]))[0]) for look in looks]
+            likely = math.exp(MODEL.log_prob(text)) * (1 - config.known)
+            likely += math.exp(WORDS.log_probs([text])[0]) * config.known
+            if min(seen) > -math.inf:
+                mean = sum(seen) / len(seen)
+                found[text] = mean + config.weight * math.log(likely) + config.length_bonus * length
     return found
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_with_a_beam_that_holds_everything_it_is_the_best_of_all_texts(seed: int) -> None:
-    config = FusionConfig(weight=0.7, length_bonus=0.3, beam_width=10_000)
-    for item in posteriors(seed):
-        expected = ranks(item, config)
-        (found,) = Fusion(model=MODEL, config=config).search([item], ABC, n_best=3)
+@pytest.mark.parametrize("known", [0.0, 0.6])
+@pytest.mark.parametrize("frames", [[4], [4, 3], [3, 4, 4]], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_with_a_beam_that_holds_everything_it_is_the_best_of_all_texts(
+    seed: int, frames: list[int], known: float
+) -> None:
+    config = FusionConfig(weight=0.7, length_bonus=0.3, beam_width=10_000, known=known)
+    images = [[posteriors(10 * seed + n, count=1, frames=t)[0] for t in frames] for n in (0, 3, 6)]
+    fusion = Fusion(model=MODEL, vocabulary=WORDS if known else None, config=config)
+    several = fusion.search_looks(images, ABC, n_best=3)
+    assert several == [fusion.search_looks([looks], ABC, n_best=3)[0] for looks in images]
+    for looks, found in zip(images, several, strict=True):
+        expected = ranks(looks, config)
         best = sorted(expected, key=lambda text: -expected[text])[:3]
         assert [found.text, *(other.text for other in found.alternatives)] == best
         total = math.log(sum(math.exp(rank) for rank in expected.values()))
@@ -67,12 +79,39 @@ def test_what_the_network_is_sure_of_stands_and_costs_no_search(monkeypatch: pyt
 
 
 def test_without_weight_and_bonus_it_is_plain_beam_search() -> None:
-    fusion = Fusion(model=MODEL, config=FusionConfig(weight=0.0, length_bonus=0.0, beam_width=5))
+    fusion = Fusion(model=MODEL, config=FusionConfig(weight=0.0, length_bonus=0.0, beam_width=400))
     for item in posteriors(3):
-        (plain,) = prefix_beam_search([item], ABC, beam_width=5)
+        (plain,) = prefix_beam_search([item], ABC, beam_width=400)
         (found,) = fusion.search([item], ABC)
         assert found.text == plain.text
         assert found.confidence == pytest.approx(plain.confidence)
+
+
+def test_a_vocabulary_decides_between_words_that_an_n_gram_finds_alike() -> None:
+    words = ("acb", "bcb", "aca")
+    model = CharacterModel(words, ABC)
+    item = (torch.eye(ABC.num_classes)[[1, 3, 2]] * 1.5).log_softmax(-1)  # "acb", not surely
+    for word in words:
+        vocabulary = Vocabulary(dict.fromkeys(words, 1.0) | {word: 1000.0}, ABC)
+        config = FusionConfig(weight=1.0, length_bonus=2.0, known=0.9)
+        (found,) = Fusion(model=model, vocabulary=vocabulary, config=config).search([item], ABC)
+        assert found.text == word
+
+
+def test_a_vocabulary_and_its_share_come_together_and_of_one_charset() -> None:
+    for vocabulary, known in ((WORDS, 0.0), (None, 0.5)):
+        with pytest.raises(ModelConfigError, match="A vocabulary needs its share"):
+            Fusion(model=MODEL, vocabulary=vocabulary, config=FusionConfig(known=known))
+    other = Vocabulary({"ab": 1.0}, Charset(characters="ab"))
+    with pytest.raises(ModelConfigError, match="another charset"):
+        Fusion(model=MODEL, vocabulary=other, config=FusionConfig(known=0.5))
+
+
+def test_what_is_nowhere_possible_is_no_text_without_confidence() -> None:
+    nothing = torch.full((3, ABC.num_classes), math.nan)
+    (found,) = Fusion(model=MODEL).search([nothing], ABC)
+    assert (found.text, found.confidence) == ("", 0.0)
+    assert Fusion(model=MODEL).search([], ABC) == []
 
 
 def test_frames_that_only_wait_change_nothing() -> None:
@@ -84,7 +123,7 @@ def test_frames_that_only_wait_change_nothing() -> None:
         bare = torch.cat([wait[:1], item[:3], wait[:1], item[3:], wait[:1]])
         long = torch.cat([wait, item[:3], wait, item[3:], wait])
         few, many = fusion.search([bare, long], ABC)
-        assert (few.text, few.confidence) == (many.text, pytest.approx(many.confidence))
+        assert (few.text, few.confidence) == (many.text, pytest.approx(many.confidence, rel=1e-4))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +139,7 @@ def test_frames_that_only_wait_change_nothing() -> None:
         {"sure": 1.1},
         {"sure": -0.1},
         {"looks_below": 1.1},
+        {"known": 1.0},
     ],
 )
 def test_settings_that_can_not_work_are_refused(change: dict[str, float]) -> None:
@@ -115,3 +155,9 @@ def test_a_full_memory_of_the_model_s_answers_is_begun_anew(monkeypatch: pytest.
         assert fusion.search(posteriors(7), ABC) == expected
         assert len(fusion._scores._contexts) < 40
     assert pickle.loads(pickle.dumps(fusion)).search(posteriors(7), ABC) == expected
+
+
+def test_a_description_without_a_vocabulary_doesn_t_tell_its_share() -> None:
+    assert "known" not in FusionConfig().to_dict()
+    config = FusionConfig(known=0.7, beam_width=3)
+    assert FusionConfig(**config.to_dict()) == config

@@ -135,15 +135,15 @@ def test_a_language_model_decides_where_the_path_is_unsure_and_can_be_left_out()
     assert sure.text == before[0].text
 
 
-def test_what_is_not_read_surely_is_looked_at_again_and_the_surest_text_counts() -> None:
+def test_what_is_not_read_surely_is_looked_at_again_and_all_looks_count() -> None:
     plain = RECOGNIZERS["small"]
-    calibration = Calibration(bias=0.5, likelihood=-0.3, curvature=-0.02, length=0.1).to_dict()
+    calibration = Calibration(bias=0.5, likelihood=-0.3, curvature=-0.02, length=0.1)
     model = CharacterModel(["abc", "hello"], ALNUM36)
     once, twice = (
         Recognizer(
             replace(
                 plain.bundle,
-                calibration=calibration,
+                calibration=calibration.to_dict(),
                 language=Fusion(model=model, config=FusionConfig(looks_below=below)),
             )
         )
@@ -152,10 +152,10 @@ def test_what_is_not_read_surely_is_looked_at_again_and_the_surest_text_counts()
     lines = [plain.prepare(noise(20 + 9 * i, 32, i)).pixels for i in range(12)]
     expected = []
     for line, first in zip(lines, once.recognise(lines), strict=True):
-        found = [first]
-        if first.confidence < 0.685:
-            found += once.recognise(further_looks(line, plain.bundle.preprocess))
-        expected.append(max(found, key=lambda h: (bool(h.text), h.confidence, h.log_prob)))
+        looks = [line, *further_looks(line, plain.bundle.preprocess)]
+        seen = [plain.log_probs(stack([look]))[0] for look in looks]
+        (together,) = calibration.apply(Fusion(model=model).search_looks([seen], ALNUM36))
+        expected.append(together if first.confidence < 0.685 else first)
     read = twice.recognise(lines, spans=True)
     assert [h.text for h in read] == [h.text for h in expected]
     assert [h.confidence for h in read] == pytest.approx([h.confidence for h in expected], rel=1e-3)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn.charset import Charset
+from crnn.forward import TextTable
 from crnn.language_model import CharacterModel
 from crnn.scores import ScoreTable
 
@@ -36,6 +37,14 @@ def test_a_state_s_row_is_what_the_model_says_after_the_prefix(order: int, found
         assert np.allclose(walk(table, text), model.next_scores(prefixes), rtol=1e-12)
     contexts = {tuple(text[max(0, i - order + 1) : i]) for text in found for i in range(len(text) + 1)}
     assert len(table._contexts) == len(contexts | {()})
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 5), texts)
+def test_a_text_s_score_is_what_the_model_says_of_the_whole_word(order: int, found: list[list[int]]) -> None:
+    model = CharacterModel(WORDS, ABC, order=order)
+    scores = ScoreTable(model, ABC.num_classes).text_log_probs(TextTable.of([tuple(text) for text in found]))
+    assert np.allclose(scores, [model.log_prob(ABC.decode(text)) for text in found], rtol=1e-12)
 
 
 def test_it_is_full_once_it_holds_as_many_contexts_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
