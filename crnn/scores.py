@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 _ROWS = 256
 """That a table begins with; they double when they are full."""
-_MANY = 1 << 15
-"""Contexts from which a table is full: what a few thousand words come to."""
+_MANY = 1 << 16
+"""Contexts from which a table is full, at 1.1 kB each: what a few thousand doubtful words come to."""
 
 
 class PrefixScorer(Protocol):

@@ -116,7 +116,8 @@ def model_card(
             "",
             f"Licences of the {training.fonts:,} faces in the assets, all of Debian's free archive: "
             + ", ".join(f"{licence} ({n})" for licence, n in training.licences.items())
-            + ". Words: wordfreq (Apache-2.0, CC-BY-SA 4.0 for its data) and Debian's word lists.",
+            + ". Words, those in language.safetensors too: wordfreq (Apache-2.0, CC-BY-SA 4.0 for its data) "
+            "and Debian's word lists.",
             "",
         ]
     )
