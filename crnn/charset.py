@@ -81,6 +81,10 @@ class Charset:
                 f"{len(self.characters)} characters."
             ) from None
 
+    def classes(self, written: str) -> tuple[int, ...]:
+        """The class of each character of a text from `decode`, as it stands: nothing is joined or folded."""
+        return tuple(self._index[c] for c in written)
+
     def decode(self, indices: Iterable[int]) -> str:
         """The text of class indices without blanks or CTC repeats (see `crnn.decode` for those)."""
         return "".join(self.characters[i - 1] for i in indices)

@@ -29,7 +29,8 @@ from crnn.model import CRNN, ConvConfig, CRNNConfig
 from crnn.preprocess import PreprocessConfig
 from crnn.vocabulary import Vocabulary
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION, WITH_VOCABULARY = 2, 3
+"""Of bundles without a vocabulary, as releases before vocabularies wrote and read them, and with one."""
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 LANGUAGE = "language.safetensors"
@@ -133,10 +134,10 @@ class Bundle:
             raise BundleError(
                 f"{directory / DESCRIPTION} is damaged ({error!r}); fetch the bundle again."
             ) from error
-        if version != SCHEMA_VERSION:
+        if version not in (SCHEMA_VERSION, WITH_VOCABULARY):
             raise BundleError(
-                f"{directory} has bundle schema {version}; this release reads {SCHEMA_VERSION}. "
-                "Use the release that wrote it, or train again."
+                f"{directory} has bundle schema {version}; this release reads {SCHEMA_VERSION} and "
+                f"{WITH_VOCABULARY}. Use the release that wrote it, or train again."
             )
         try:
             if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
@@ -164,8 +165,9 @@ class Bundle:
         return bundle
 
     def _description(self) -> dict[str, Any]:
+        worded = self.language is not None and self.language.vocabulary is not None
         described: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": WITH_VOCABULARY if worded else SCHEMA_VERSION,
             "network": self.network.to_dict(),
             "charset": self.charset.to_dict(),
             "preprocess": self.preprocess.to_dict(),

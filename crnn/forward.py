@@ -78,7 +78,13 @@ def text_log_probs(
     # Later looks ask a few images only.
     used, images_E = np.unique(images_E, return_inverse=True)
     log_probs_NKTV = log_probs_NKTV[used] if len(used) < len(log_probs_NKTV) else log_probs_NKTV
-    probs_TKNV = np.exp(log_probs_NKTV.astype(np.float64)).transpose(2, 1, 0, 3).copy()
+    images, variants, frames, num_classes = log_probs_NKTV.shape
+    if not frames:
+        return np.where(texts.lengths_E == 0, 0.0, -np.inf)
+    # A class more, that is impossible, stands behind the end of texts: what they are worth doesn't depend on
+    # how long others are.
+    probs_TKNV = np.zeros((frames, variants, images, num_classes + 1))
+    probs_TKNV[..., :-1] = np.exp(log_probs_NKTV.astype(np.float64)).transpose(2, 1, 0, 3)
     result = np.empty(len(images_E))
     order = np.argsort(texts.lengths_E, kind="stable")
     start = 0
@@ -97,9 +103,13 @@ def text_log_probs(
     return result
 
 
-def _states(num_classes: int, images_E: Indices, texts: TextTable) -> tuple[Indices, npt.NDArray[np.bool_]]:
-    """Where each character's probability stands in a frame's [N · V]; which equal the one before; [S, E]."""
-    classes_SE = texts.classes_ES.T
+def _states(
+    num_classes: int, images_E: Indices, texts: TextTable, behind: int = BLANK
+) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """Where each character's probability stands in a frame's [N · V], that of class `behind` where a text has
+    ended; which equal the one before; [S, E]."""
+    within_SE = np.arange(texts.classes_ES.shape[1])[:, None] < texts.lengths_E
+    classes_SE = np.where(within_SE, texts.classes_ES.T, behind)
     return classes_SE + images_E * num_classes, classes_SE[1:] == classes_SE[:-1]
 
 
@@ -132,7 +142,7 @@ def _forward(probs_TKNV: Floats, images_E: Indices, texts: TextTable) -> Floats:
     """Products of probabilities, rescaled now and then; too small, or nothing, where they underflow."""
     frames, variants, _, num_classes = probs_TKNV.shape
     count, longest = texts.classes_ES.shape
-    where_SE, equal = _states(num_classes, images_E, texts)
+    where_SE, equal = _states(num_classes, images_E, texts, behind=num_classes - 1)
     # From a character straight to the next one, without a blank, unless both are the same variant of a class.
     skips = (~equal).astype(np.float64)
     flat_TKC = probs_TKNV.reshape(frames, variants, -1)

@@ -25,6 +25,7 @@ from crnn.scores import Floats, ScoreTable
 from crnn.vocabulary import Vocabulary
 
 MAX_BEAM = 1 << 14
+_TINY = 1e-300
 _IDLE = -1e-2
 """Natural logarithm of a blank's probability in frames of which one in a row is as good as all."""
 
@@ -136,7 +137,7 @@ class Fusion:
         for looks in images:
             several = [next(searched) for _ in looks]
             texts = {text.text for best in several for text in (best, *best.alternatives)}
-            found.append(sorted(texts, key=charset.encode))
+            found.append(sorted(texts, key=charset.classes))
         return self._ranked(images, found, charset, n_best)
 
     def _ranked(
@@ -144,14 +145,14 @@ class Fusion:
     ) -> list[Hypothesis]:
         """The best of the texts that were found in each image, by all looks at it."""
         texts = [text for each in found for text in each]
-        table = TextTable.of([tuple(charset.encode(text)) for text in texts])
-        ends = np.cumsum([len(each) for each in found])
-        seen = _seen(images, np.repeat(np.arange(len(found)), [len(each) for each in found]), table)
+        table = TextTable.of([charset.classes(text) for text in texts])
+        ends = np.cumsum([0, *map(len, found)])
+        seen = _seen(images, ends, table)
         ranks = seen + self.config.length_bonus * table.lengths_E
         if self.config.weight:
             ranks += self.config.weight * self._language(texts, table)
         return [
-            _best(part, rank, n_best) for part, rank in zip(found, np.split(ranks, ends[:-1]), strict=True)
+            _best(part, rank, n_best) for part, rank in zip(found, np.split(ranks, ends[1:-1]), strict=True)
         ]
 
     def _language(self, texts: list[str], table: TextTable) -> Floats:
@@ -189,10 +190,16 @@ def _without_waiting(log_probs_TV: Tensor) -> Tensor:
     return log_probs_TV[~idle]
 
 
-def _seen(images: Sequence[Sequence[Tensor]], image_E: Indices, table: TextTable) -> Floats:
-    """Mean of log p(text | look) over the looks at its image of each text; [E]."""
+def _seen(images: Sequence[Sequence[Tensor]], ends: Indices, table: TextTable) -> Floats:
+    """Mean of log p(text | look) over the looks at its image of each text; [E].
+
+    Args:
+        images: The looks at each.
+        ends: Where the texts of each image begin, and one past the last.
+        table: The texts, image by image.
+    """
     counts = np.array([len(looks) for looks in images])
-    each_KE = np.zeros((counts.max(), len(image_E)))
+    each_KE = np.zeros((counts.max(), ends[-1]))
     same: dict[int, list[tuple[int, int]]] = {}
     for i, looks in enumerate(images):
         for k, look in enumerate(looks):
@@ -200,19 +207,19 @@ def _seen(images: Sequence[Sequence[Tensor]], image_E: Indices, table: TextTable
     for members in same.values():  # looks of as many frames are one array
         stacked = np.stack([images[i][k].numpy() for i, k in members])
         stacked[np.isnan(stacked)] = -np.inf
-        rows = [np.flatnonzero(image_E == i) for i, _ in members]
-        asked = np.repeat(np.arange(len(members)), [len(each) for each in rows])
-        look_E = np.repeat([k for _, k in members], [len(each) for each in rows])
-        row_E = np.concatenate(rows)
+        rows = [np.arange(ends[i], ends[i + 1]) for i, _ in members]
+        lengths = [len(each) for each in rows]
+        row_E, look_E = np.concatenate(rows), np.repeat([k for _, k in members], lengths)
+        asked = np.repeat(np.arange(len(members)), lengths)
         each_KE[look_E, row_E] = text_log_probs(stacked[:, None], asked, table.take(row_E))
-    mean: Floats = each_KE.sum(axis=0) / counts[image_E]
+    mean: Floats = each_KE.sum(axis=0) / np.repeat(counts, np.diff(ends))
     return mean
 
 
 def _best(texts: list[str], ranks: Floats, n_best: int) -> Hypothesis:
     """Of texts in the order of their spelling, the first of equals first."""
     if not np.isfinite(ranks).any():
-        return Hypothesis("", -inf, 0.0)
+        return Hypothesis("", log(_TINY), 0.0)
     shares = ranks - np.logaddexp.reduce(ranks)
     order = np.argsort(-ranks, kind="stable")[: max(n_best, 1)]
     best, *others = (
@@ -224,8 +231,10 @@ def _best(texts: list[str], ranks: Floats, n_best: int) -> Hypothesis:
 
 
 def headed(several: Hypothesis, first: Hypothesis) -> Hypothesis:
-    """The texts of a search, but the one that is read when only one is asked for ahead of the others."""
+    """The texts of a search, but the one that is read when only one is asked for ahead of the others; its
+    confidence, too, is its share among the texts of a search."""
     texts = [replace(several, alternatives=()), *several.alternatives]
-    known = next((text for text in texts if text.text == first.text), first)
+    alone = replace(first, confidence=exp(first.log_prob))
+    known = next((text for text in texts if text.text == first.text), alone)
     others = [text for text in texts if text.text != first.text]
     return replace(known, alternatives=tuple(others[: len(texts) - 1]))

@@ -15,7 +15,7 @@ from crnn.looks import further_looks
 from crnn.preprocess import GreyImage
 
 
-class Reader:
+class LineReader:
     """Reads a first time, and again where that leaves doubts.
 
     Args:
@@ -55,31 +55,37 @@ class Reader:
         below = self._fusion.config.looks_below if self._fusion else 0.0
         return [at for at, hypothesis in enumerate(found) if hypothesis.confidence < below]
 
+    def further(self, lines: Sequence[GreyImage], doubted: Mapping[int, Tensor]) -> dict[int, list[Tensor]]:
+        """What all looks at the images in doubt see, the first look ahead; [T, V] each.
+
+        Args:
+            lines: The images.
+            doubted: By place among them, what the first look at such an image saw.
+        """
+        pairs = [(i, look) for i in doubted for look in further_looks(lines[i], self._bundle.preprocess)]
+        seen: dict[int, Tensor] = {}
+        for members in plan_packs([look.shape[1] for _, look in pairs], self._max_columns):
+            log_probs_NTV = self._log_probs(stack(pairs[m][1] for m in members))
+            seen |= {at: item.clone() for at, item in zip(members, log_probs_NTV, strict=True)}
+        looks = {i: [first] for i, first in doubted.items()}
+        for at, (i, _) in enumerate(pairs):
+            looks[i].append(seen[at])
+        return looks
+
     def look_again(
-        self, lines: Sequence[GreyImage], found: list[Hypothesis], doubted: Mapping[int, Tensor]
+        self, found: Sequence[Hypothesis], looks: Mapping[int, Sequence[Tensor]]
     ) -> list[Hypothesis]:
         """The same, but what all looks at an image together say where its text was in doubt.
 
         Args:
-            lines: The images.
             found: By the first look at each.
-            doubted: By its place among them, what the first look at each such image saw; [T, V].
+            looks: From `further`.
         """
-        if not self._fusion or not doubted:
-            return found
-        further = [(i, look) for i in doubted for look in further_looks(lines[i], self._bundle.preprocess)]
-        seen: list[Tensor | None] = [None] * len(further)
-        for members in plan_packs([look.shape[1] for _, look in further], self._max_columns):
-            for at, item in zip(members, self._log_probs(stack(further[m][1] for m in members)), strict=True):
-                seen[at] = item.clone()
-        looks = {i: [first] for i, first in doubted.items()}
-        for (i, _), item in zip(further, seen, strict=True):
-            assert item is not None
-            looks[i].append(item)
-        read = self._calibrated(self._fusion.search_looks(list(looks.values()), self._bundle.charset))
         results = list(found)
-        for i, hypothesis in zip(looks, read, strict=True):
-            results[i] = hypothesis
+        if self._fusion and looks:
+            read = self._fusion.search_looks(list(looks.values()), self._bundle.charset)
+            for i, hypothesis in zip(looks, self._calibrated(read), strict=True):
+                results[i] = hypothesis
         return results
 
     def _calibrated(self, found: list[Hypothesis]) -> list[Hypothesis]:

@@ -29,11 +29,13 @@ from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.posteriors import Posteriors
 from crnn.precision import Precision
 from crnn.preprocess import TURNS, GreyImage, decode_image, line_views
-from crnn.reader import Reader
+from crnn.reader import LineReader
 from crnn.shipped import fetched_folder
 
 _BEAM = 16
 """Prefixes that are followed at least where several texts are asked for."""
+_DOUBTED = 256
+"""Images that are looked at again together: what they see is held in memory until then."""
 _NOTHING = Hypothesis("", 0.0, 0.0)
 
 
@@ -80,7 +82,7 @@ class Recognizer:
         self.max_columns = max_columns
         self._posteriors = Posteriors(bundle, self.device, precision)
         self._calibration = Calibration.from_dict(bundle.calibration)
-        self._reader = Reader(
+        self._reader = LineReader(
             bundle, self.log_probs, self._fusion, self._calibration, max_columns=max_columns
         )
 
@@ -149,8 +151,11 @@ class Recognizer:
                 found = self._with_others(found, log_probs_NTV, others)
             for i, hypothesis in zip(members, found, strict=True):
                 results[i] = hypothesis
-        if plain:  # all at once: packs of the few that one width leaves would cost more than their words
-            results = self._reader.look_again(lines, results, doubted)
+            # Many at once: packs of the few that one width leaves would cost more than their words.
+            if len(doubted) >= _DOUBTED:
+                results = self._reader.look_again(results, self._reader.further(lines, doubted))
+                doubted = {}
+        results = self._reader.look_again(results, self._reader.further(lines, doubted))
         return [_turned(h, degrees) if degrees else h for h, degrees in zip(results, turned, strict=True)]
 
     def settle(self, lines: Sequence[GreyImage]) -> tuple[list[GreyImage], list[int]]:
@@ -186,14 +191,18 @@ class Recognizer:
             spans: Whether to note the frames of each character.
         """
         found = self._reader.first_look(log_probs_NTV, spans=spans)
-        doubted = {at: log_probs_NTV[at].cpu() for at in self._reader.doubts(found)}
-        found = self._reader.look_again(lines, found, doubted)
+        found = self._reader.look_again(found, self._further(lines, log_probs_NTV, found))
         if not spans:
             return found
         return [
             each if len(each.spans) == len(each.text) else self._with_spans(each, item.cpu())
             for each, item in zip(found, log_probs_NTV, strict=True)
         ]
+
+    def _further(
+        self, lines: Sequence[GreyImage], log_probs_NTV: Tensor, found: Sequence[Hypothesis]
+    ) -> dict[int, list[Tensor]]:
+        return self._reader.further(lines, {at: log_probs_NTV[at].cpu() for at in self._reader.doubts(found)})
 
     def boxes(self, line: PreparedLine, hypothesis: Hypothesis) -> list[tuple[float, float]]:
         """Left and right edge of each character in pixels of the upright original, turned as it was read.
@@ -226,9 +235,13 @@ class Recognizer:
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
-            found = self._search(log_probs_NTV, n_best)
+            found = self._search([[item] for item in log_probs_NTV], n_best)
             if self._fusion is not None:
-                read = self.texts(lines, log_probs_NTV)
+                first = self._reader.first_look(log_probs_NTV)
+                looks = self._further(lines, log_probs_NTV, first)
+                for at, several in zip(looks, self._search(list(looks.values()), n_best), strict=True):
+                    found[at] = several
+                read = self._reader.look_again(first, looks)
                 found = [headed(several, one) for several, one in zip(found, read, strict=True)]
         if not spans:
             return found
@@ -238,22 +251,22 @@ class Recognizer:
 
     def _with_others(self, read: Sequence[Hypothesis], log_probs_NTV: Tensor, count: int) -> list[Hypothesis]:
         several = []
-        for one, found in zip(read, self._search(log_probs_NTV, count + 1), strict=True):
+        for one, found in zip(read, self._search([[item] for item in log_probs_NTV], count + 1), strict=True):
             different = [other for other in (found, *found.alternatives) if other.text != one.text]
             others = tuple(replace(other, alternatives=()) for other in different[:count])
             several.append(replace(one, alternatives=others))
         return several
 
-    def _search(self, log_probs_NTV: Tensor, n_best: int) -> list[Hypothesis]:
+    def _search(self, looks: Sequence[Sequence[Tensor]], n_best: int) -> list[Hypothesis]:
         charset, width = self.bundle.charset, max(_BEAM, n_best)
         if self._fusion is not None:
-            return self._fusion.search(log_probs_NTV, charset, n_best=n_best, beam=width)
-        return prefix_beam_search(log_probs_NTV, charset, beam_width=width, n_best=n_best)
+            return self._fusion.search_looks(looks, charset, n_best=n_best, beam=width)
+        return prefix_beam_search([first for first, *_ in looks], charset, beam_width=width, n_best=n_best)
 
     def _with_spans(self, hypothesis: Hypothesis, log_probs_TV: Tensor) -> Hypothesis:
         return replace(
             hypothesis,
-            spans=character_spans(log_probs_TV, self.bundle.charset.encode(hypothesis.text)),
+            spans=character_spans(log_probs_TV, self.bundle.charset.classes(hypothesis.text)),
             alternatives=tuple(self._with_spans(other, log_probs_TV) for other in hypothesis.alternatives),
         )
 

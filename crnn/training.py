@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crnn.ctc import ctc_loss
+from crnn.errors import ModelConfigError
 from crnn.intermediate import Branched
 from crnn.model import CRNN
 from crnn.optimizer import Optimizer, OptimizerConfig
@@ -216,8 +217,13 @@ class Learner:
         """Takes up a state from `state()`, on whatever device the network is.
 
         Raises:
-            ModelConfigError: It is of other optimisers.
+            ModelConfigError: It is of other optimisers, or with a branch where this has none.
         """
+        if ("branch" in state) != (self._branch is not None):
+            raise ModelConfigError(
+                f"The checkpoint is {'of' if 'branch' in state else 'without'} intermediate CTC; "
+                f"optimizer.intermediate is {self.config.intermediate:g}. Go on with what the run began with."
+            )
         self.network.load_state_dict(state["network"])
         if self._branch:
             self._branch.load_state_dict(state["branch"])

@@ -4,6 +4,7 @@ Words are looked up without their case and without the punctuation around them; 
 punctuation are is told apart from how likely the word is.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from math import isfinite, log
 from typing import Any
@@ -21,6 +22,8 @@ _UPPER, _CAPITALISED, _SMALL, _MIXED = 0.46, 0.26, 0.26, 0.02
 """Shares of words on signs and packages: in capitals, with one first, with none, anyhow."""
 _BESIDE = 0.01
 """Probability of a given character of punctuation before or behind a word."""
+_TINY = 1e-300
+_CONTROL = frozenset(b"\n\0")
 _LONGEST = 64
 """Bytes of a word, in UTF-8; longer ones stand on no sign."""
 
@@ -40,22 +43,25 @@ class Vocabulary:
     def __init__(self, words: Mapping[str, float], charset: Charset) -> None:
         if not all(isfinite(frequency) and frequency > 0 for frequency in words.values()):
             raise ValueError("Frequencies of words are finite and above 0; some of these aren't.")
-        beside = _beside(charset)
+        beside, most = _beside(charset), max(words.values(), default=1.0)
         found: dict[bytes, float] = {}
         for word, frequency in words.items():
-            key = word.strip(beside).lower().encode()
-            if 0 < len(key) <= _LONGEST and not charset.unsupported(word):
-                found[key] = found.get(key, 0.0) + frequency
+            key = charset.normalize(word).strip(beside).lower().encode()
+            if 0 < len(key) <= _LONGEST and not _CONTROL.intersection(key) and not charset.unsupported(word):
+                found[key] = found.get(key, 0.0) + frequency / most
         if not found:
             raise ValueError("A vocabulary holds one word at least that the charset can write.")
         keys = sorted(found)
         total = sum(found.values())
-        self._take(charset, keys, np.array([log(found[key] / total) for key in keys], np.float16))
+        log_probs = np.array([log(max(found[key] / total, _TINY)) for key in keys], np.float16)
+        self._take(charset, np.array(keys, np.bytes_), log_probs)
 
-    def _take(self, charset: Charset, keys: Sequence[bytes], log_probs: npt.NDArray[np.float16]) -> None:
+    def _take(
+        self, charset: Charset, keys: npt.NDArray[np.bytes_], log_probs: npt.NDArray[np.float16]
+    ) -> None:
         self.charset, self._beside = charset, _beside(charset)
         # Of one width, so that a search for some words is one search in an array.
-        self._keys, self._kept = np.array(keys, np.bytes_), log_probs
+        self._keys, self._kept = keys, log_probs
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -90,7 +96,7 @@ class Vocabulary:
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For a file: `words`, UTF-8 with a line feed behind each, and `word_log_probs` [W], three digits."""
-        text = b"".join(key + b"\n" for key in self._keys.tolist())
+        text = b"\n".join(self._keys.tolist()) + b"\n"
         return {"words": np.frombuffer(text, np.uint8), "word_log_probs": self._kept}
 
     @classmethod
@@ -105,18 +111,20 @@ class Vocabulary:
         words, log_probs = (arrays[name] for name in NAMES)
         if words.dtype != np.uint8 or log_probs.dtype != np.float16 or words.ndim != 1 or log_probs.ndim != 1:
             raise ValueError("The words of a vocabulary are bytes, their log-probabilities 16-bit floats.")
-        keys = words.tobytes().split(b"\n")
+        text = words.tobytes()
+        keys = text.split(b"\n")
         last = keys.pop()
-        whole = not last and len(keys) == len(log_probs) > 0
-        if not whole or any(not 0 < len(key) <= _LONGEST for key in keys) or sorted(set(keys)) != keys:
+        array = np.array(keys, np.bytes_)
+        whole = not last and len(keys) == len(log_probs) > 0 and array.itemsize <= _LONGEST
+        if not whole or b"\0" in text or not array[0] or not (array[1:] > array[:-1]).all():
             raise ValueError("The words of a vocabulary stand in order, each once, with a line feed behind.")
         if not (log_probs <= 0).all() or not np.isfinite(log_probs).all():
             raise ValueError("The log-probabilities of a vocabulary can't be such.")
         vocabulary = cls.__new__(cls)
-        vocabulary._take(charset, keys, log_probs)
+        vocabulary._take(charset, array, log_probs)
         return vocabulary
 
 
 def _beside(charset: Charset) -> str:
-    """The characters that stand around words without being part of them."""
-    return "".join(c for c in charset.characters if not c.isalnum())
+    """The characters that stand around words without being part of them, as vowel signs and accents are."""
+    return "".join(c for c in charset.characters if not (c.isalnum() or unicodedata.category(c)[0] == "M"))

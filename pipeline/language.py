@@ -26,12 +26,15 @@ _BATCH = 20_000
 
 
 def learn_language(assets: Assets, charset: Charset, *, strings: int, seed: int) -> Fusion:
-    """A language model as it ships: `learn_n_gram` and `learn_vocabulary`."""
+    """A language model as it ships: `learn_n_gram`, and `learn_vocabulary` where there are words to write."""
     n_gram = learn_n_gram(assets, charset, strings=strings, seed=seed)
-    return Fusion(model=n_gram, vocabulary=learn_vocabulary(assets, charset), config=READING)
+    vocabulary = learn_vocabulary(assets, charset)
+    if vocabulary is None:
+        return Fusion(model=n_gram)
+    return Fusion(model=n_gram, vocabulary=vocabulary, config=READING)
 
 
-def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary:
+def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary | None:
     """The words of both splits by how often people write them: photographs hold those that no picture of the
     training split shows as well.
 
@@ -39,8 +42,8 @@ def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary:
         assets: Hold the tables of words.
         charset: Of the recogniser; words that it can't write are left out.
 
-    Raises:
-        ValueError: None is left.
+    Returns:
+        None where no word is left.
     """
     tables: dict[str, dict[str, float]] = {}
     columns = (assets.words.column(name).to_pylist() for name in ("table", "word", "weight"))
@@ -50,8 +53,10 @@ def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary:
     words: Counter[str] = Counter()
     for name, table in tables.items():
         scale = _SHARES[name] / sum(table.values())
-        words.update({word: scale * weight for word, weight in table.items()})
-    return Vocabulary(words, charset)
+        words.update(
+            {word: scale * weight for word, weight in table.items() if not charset.unsupported(word)}
+        )
+    return Vocabulary(words, charset) if words else None
 
 
 def learn_n_gram(assets: Assets, charset: Charset, *, strings: int, seed: int) -> CharacterModel:

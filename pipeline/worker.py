@@ -191,7 +191,7 @@ class Worker:
             self._log_interval()
         rules = self.config.packer.rules
         if self.world_size > 1:
-            for tensor in (*self.learner.averaged.values(), *self.network.parameters()):
+            for tensor in (*self.learner.averaged.values(), *self.learner.model.parameters()):
                 dist.broadcast(tensor.detach(), src=0)
         shown = copy.deepcopy(self.network).eval()
         shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))

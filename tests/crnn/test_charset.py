@@ -93,3 +93,10 @@ def test_the_fingerprint_tells_order_and_policy_apart() -> None:
     ]
     assert len({v.fingerprint for v in variants}) == len(variants)
     assert Charset(**LATIN94.to_dict()) == LATIN94  # type: ignore[arg-type]
+
+
+def test_the_classes_of_a_text_as_it_stands_are_those_it_was_decoded_from() -> None:
+    marks = Charset(characters="e\u0301é")
+    for classes in ([1, 2], [3], [2, 1, 3, 1, 2]):
+        assert marks.classes(marks.decode(classes)) == tuple(classes)
+    assert marks.encode(marks.decode([1, 2])) == [3]  # one text to a reader

@@ -78,6 +78,11 @@ def test_a_vocabulary_travels_beside_the_n_gram(tmp_path: Path) -> None:
     bundle.save(tmp_path)
     loaded = Bundle.load(tmp_path)
     assert loaded.fingerprint == bundle.fingerprint
+    # Releases before vocabularies say that they can't read it, those after read what these wrote.
+    versions = [json.loads((tmp_path / DESCRIPTION).read_text())["schema_version"]]
+    fluent_bundle().save(tmp_path / "fluent")
+    versions.append(json.loads((tmp_path / "fluent" / DESCRIPTION).read_text())["schema_version"])
+    assert versions == [3, 2]
     assert loaded.language is not None
     assert loaded.language.config == config
     assert loaded.language.vocabulary is not None

@@ -107,6 +107,34 @@ def test_a_vocabulary_and_its_share_come_together_and_of_one_charset() -> None:
         Fusion(model=MODEL, vocabulary=other, config=FusionConfig(known=0.5))
 
 
+def test_characters_that_would_be_joined_are_read_as_they_stand() -> None:
+    marks = Charset(characters="न\u093cक")  # the first two would be ऩ, which has no class
+    item = torch.full((3, marks.num_classes), -9.0)
+    item[0, 1] = item[1, 2] = item[2, 0] = 0.0
+    model = CharacterModel(["क"], marks)
+    vocabulary = Vocabulary({"क": 1.0}, marks)
+    fusion = Fusion(model=model, vocabulary=vocabulary, config=FusionConfig(known=0.5))
+    (found,) = fusion.search([item.log_softmax(-1)], marks, n_best=9)
+    assert found.text == "न\u093c"
+    texts = [found.text, *(other.text for other in found.alternatives)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_without_frames_there_is_no_text() -> None:
+    for found in Fusion(model=MODEL).search_looks([[torch.zeros(0, 4)], [torch.zeros(0, 4)] * 2], ABC):
+        assert (found.text, found.confidence) == ("", 1.0)
+
+
+def test_a_text_s_rank_does_not_depend_on_what_else_is_searched() -> None:
+    random = torch.Generator().manual_seed(3)
+    items = [3 * torch.randn(9, ABC.num_classes, generator=random) for _ in range(12)]
+    for n, item in enumerate(items):
+        item[n // 3 :, 0] += 9.0  # some hold a word, some hardly a letter
+    logits = [item.log_softmax(-1) for item in items]
+    fusion = Fusion(model=MODEL, config=FusionConfig(sure=0.0))
+    assert fusion.search(logits, ABC) == [fusion.search([item], ABC)[0] for item in logits]
+
+
 def test_what_is_nowhere_possible_is_no_text_without_confidence() -> None:
     nothing = torch.full((3, ABC.num_classes), math.nan)
     (found,) = Fusion(model=MODEL).search([nothing], ABC)

@@ -1,6 +1,7 @@
 """The recogniser: every kind of input, and texts that don't depend on their company."""
 
 import io
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -163,7 +164,11 @@ def test_what_is_not_read_surely_is_looked_at_again_and_all_looks_count() -> Non
     assert any(changed)
     assert not all(changed)
     assert all(len(h.spans) == len(h.text) for h in read)
-    assert [h.text for h in twice.recognise(lines, n_best=2)] == [h.text for h in read]
+    several = twice.recognise(lines, n_best=4)
+    assert [h.text for h in several] == [h.text for h in read]
+    for found in several:
+        for each in (found, *found.alternatives):
+            assert each.confidence == pytest.approx(math.exp(each.log_prob))
     assert [twice.recognise([line])[0].text for line in lines] == [h.text for h in read]
 
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from crnn.ctc import ctc_loss
+from crnn.errors import ModelConfigError
 from crnn.model import SMALL, ConvConfig, CRNNConfig, seeded
 from crnn.optimizer import Optimizer, OptimizerConfig
 from crnn.training import Batch, Learner, Refused, frozen_batch_norm
@@ -172,6 +173,16 @@ def test_a_restored_learner_goes_on_exactly(kind: Kind, intermediate: float) -> 
     for name, tensor in straight.network.state_dict().items():
         assert torch.equal(tensor, second.network.state_dict()[name])
         assert torch.equal(straight.averaged[name], second.averaged[name])
+
+
+@pytest.mark.parametrize(("before", "after", "told"), [(0.0, 0.3, "without"), (0.3, 0.0, "of")])
+def test_a_state_with_a_branch_and_one_without_do_not_fit(before: float, after: float, told: str) -> None:
+    saved = Learner(seeded(TINY, 7, seed=0), OptimizerConfig(intermediate=before)).state()
+    network = seeded(TINY, 7, seed=1)
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(ModelConfigError, match=f"is {told} intermediate CTC; .*is {after:g}"):
+        Learner(network, OptimizerConfig(intermediate=after)).restore(saved)
+    assert all(torch.equal(t, network.state_dict()[name]) for name, t in weights.items())
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw", "adadelta"])

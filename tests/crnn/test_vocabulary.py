@@ -53,6 +53,31 @@ def test_a_script_without_capitals_has_one_manner() -> None:
     assert chance("서울!", hangul) == pytest.approx(0.005, rel=0.01)
 
 
+def test_vowel_signs_belong_to_their_word() -> None:
+    signs = Vocabulary({"कि": 1.0, "की": 2.0}, Charset(characters="क\u093f\u0940\u0941!"))
+    assert len(signs) == 2
+    assert chance("की!", signs) == pytest.approx(0.01 * 2 / 3, rel=0.01)
+    assert chance("क", signs) == chance("कु", signs) == 0
+
+
+def test_words_are_known_in_the_form_in_which_texts_are_written() -> None:
+    cafe = Vocabulary({"cafe\u0301": 1.0}, Charset(characters="caf\u00e9"))
+    assert chance("caf\u00e9", cafe) > 0.1
+
+
+def test_frequencies_of_the_widest_range_are_taken() -> None:
+    for words in ({"a": 5e-324, "b": 1e10}, {"a": 1e308, "b": 1e308}):
+        found = Vocabulary(words, LATIN94).log_probs(["a", "b"])
+        assert np.isfinite(found).all()
+        assert found[1] > -3
+
+
+def test_what_no_line_of_a_file_can_hold_is_no_word() -> None:
+    charset = Charset(characters="ab\n\0")
+    vocabulary = Vocabulary({"a\nb": 1.0, "b\0a": 1.0, "ab": 1.0}, charset)
+    assert len(vocabulary) == len(Vocabulary.from_arrays(vocabulary.to_arrays(), charset)) == 1
+
+
 @given(st.dictionaries(st.text("abAB-", min_size=1, max_size=5), st.floats(1e-6, 1e6), min_size=1))
 def test_frequencies_of_any_scale_and_a_way_to_a_file_and_back_change_nothing(
     words: dict[str, float],

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from crnn.charset import ALNUM36, LATIN94
+from crnn.charset import ALNUM36, LATIN94, Charset
 from crnn.language_model import CharacterModel
-from pipeline.language import ORDER, learn_n_gram, learn_vocabulary
+from pipeline.language import ORDER, learn_language, learn_n_gram, learn_vocabulary
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.presets import scene
 from pipeline.synthesis.words import Words
@@ -40,6 +40,7 @@ def test_the_vocabulary_holds_the_words_of_both_splits_by_how_often_they_are_wri
 ) -> None:
     assets = Assets.open(tiny_assets)
     vocabulary = learn_vocabulary(assets, LATIN94)
+    assert vocabulary is not None
     columns = (assets.words.column(name).to_pylist() for name in ("table", "split", "word", "weight"))
     rows = list(zip(*columns, strict=True))
     assert {split for _, split, _, _ in rows} == {"train", "validation"}
@@ -48,4 +49,13 @@ def test_the_vocabulary_holds_the_words_of_both_splits_by_how_often_they_are_wri
     first, second = sorted(frequent, key=lambda word: -frequent[word])[:2]
     apart = float(np.subtract(*vocabulary.log_probs([first, second])))
     assert apart == pytest.approx(2 * np.log(frequent[first] / frequent[second]), abs=0.1)
-    assert len(learn_vocabulary(assets, ALNUM36)) < len(vocabulary)
+    folded = learn_vocabulary(assets, ALNUM36)
+    assert folded is not None
+    assert len(folded) < len(vocabulary)
+
+
+def test_without_a_word_to_write_there_is_an_n_gram_alone(tiny_assets: str) -> None:
+    digits = Charset(characters="0123456789")
+    language = learn_language(Assets.open(tiny_assets), digits, strings=2_000, seed=3)
+    assert language.vocabulary is None
+    assert language.model.charset == digits
