@@ -93,7 +93,8 @@ def run(config: ShipConfig) -> int:
         bare = _evaluate(folder, config, PROTOCOLS[0], language=False) if bundle.language else None
     for part in reports[0].sets:
         (folder / SHEET.format(part.name)).write_bytes(error_sheet(part, count=24))
-    card = model_card(name, Bundle.load(folder), training, reports, bare)
+    reader = machine("cpu")["cpu"]
+    card = model_card(name, Bundle.load(folder), training, reports, bare, reader=reader)
     (folder / CARD).write_text(card, encoding="utf-8")
     print(table(HEADERS, summary_rows(reports[0])))
     print(f"\n{folder}: {cell(sum(file.stat().st_size for file in folder.iterdir()))} bytes, card in {CARD}")

@@ -58,6 +58,8 @@ def model_card(
     training: Training,
     reports: Sequence[EvaluationReport],
     bare: EvaluationReport | None = None,
+    *,
+    reader: str,
 ) -> str:
     """The card.
 
@@ -67,6 +69,7 @@ def model_card(
         training: Where it comes from.
         reports: Of this very bundle on the same sets, under one protocol each; the first is the field's.
         bare: The same as the first, read without the language model and further looks, where there is one.
+        reader: The processor that read.
     """
     model, main = bundle.model(), reports[0]
     flops = forward_flops(bundle.network, bundle.charset.num_classes, 100)
@@ -90,6 +93,7 @@ def model_card(
             *_accuracy(reports, bare),
             "",
             *(f"`{report.protocol.name}`: {report.protocol.says}." for report in reports),
+            f"`images/s`: decoding and reading by one process on {reader}.",
             "",
             "By length, in characters:",
             "",
@@ -124,20 +128,28 @@ def model_card(
 
 
 def _accuracy(reports: Sequence[EvaluationReport], bare: EvaluationReport | None) -> list[str]:
-    headers = ["set", "images", *(report.protocol.name for report in reports), "CER %", "rejected"]
+    headers = [
+        "set",
+        "images",
+        *(report.protocol.name for report in reports),
+        "CER %",
+        "images/s",
+        "rejected",
+    ]
     rows: list[list[Any]] = []
     blank = [""] * (len(reports) - 1)
     for part, *others in zip(*(report.sets for report in reports), strict=True):
         read = [_share(other.counts) for other in (part, *others)]
         cer, rejected = f"{100 * part.counts.cer:.1f}", sum(part.rejected.values())
-        rows.append([part.name, f"{part.counts.words:,}", *read, cer, rejected])
-        further = {f"lexicon {lexicon}": counts for lexicon, counts in part.lexicons.items()}
+        rate = f"{part.images_per_second:.0f}"
+        rows.append([part.name, f"{part.counts.words:,}", *read, cer, rate, rejected])
+        further = [(f"lexicon {lexicon}", counts, "") for lexicon, counts in part.lexicons.items()]
         if bare:
             alone = next(each for each in bare.sets if each.name == part.name)
-            further = {"network alone": alone.counts} | further
-        for manner, counts in further.items():
-            name = f"{part.name}, {manner}"
-            rows.append([name, f"{counts.words:,}", _share(counts), *blank, f"{100 * counts.cer:.1f}", ""])
+            further = [("network alone", alone.counts, f"{alone.images_per_second:.0f}"), *further]
+        for manner, counts, rate in further:
+            name, cer = f"{part.name}, {manner}", f"{100 * counts.cer:.1f}"
+            rows.append([name, f"{counts.words:,}", _share(counts), *blank, cer, rate, ""])
     return _table(headers, rows)
 
 

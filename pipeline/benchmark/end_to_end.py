@@ -63,8 +63,8 @@ def _alone(source: Source, setting: Setting) -> Iterator[Row]:
     with closing(_packs(_packer(source, setting.networks[0]), torch.device(setting.device))) as packs:
         next(packs)
         for _ in range(setting.rounds):
-            clock, cpu, images = time.perf_counter(), tree_seconds(), 0
-            while time.perf_counter() - clock < setting.seconds:
+            cpu, clock, images = tree_seconds(), time.perf_counter(), 0
+            while not images or time.perf_counter() - clock < setting.seconds:
                 images += next(packs).batch.count
             spent = time.perf_counter() - clock, max(tree_seconds() - cpu, 1e-3)
             for found, seconds in zip(rates.values(), spent, strict=True):

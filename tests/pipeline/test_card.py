@@ -38,22 +38,25 @@ TRAINING = Training(
 def test_every_protocol_is_a_column_and_every_lexicon_a_row() -> None:
     first, second = report("svt", "x"), report("svt", "x")
     second = replace(second, protocol=replace(second.protocol, name="other"))
-    lines = model_card("word", BUNDLE, TRAINING, [first, second]).splitlines()
+    lines = model_card("word", BUNDLE, TRAINING, [first, second], reader="a Z80").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     heads = cells[0]
-    assert heads == ["set", "images", "alnum36", "other", "CER %", "rejected"]
+    assert heads == ["set", "images", "alnum36", "other", "CER %", "images/s", "rejected"]
     named = {row[0]: row for row in cells if row[0].startswith(("svt", "x")) and len(row) == len(heads)}
     assert set(named) == {"svt", "svt, lexicon 50", "x", "x, lexicon 50"}
     assert named["svt"][2] == named["svt"][3] != ""
     assert named["svt, lexicon 50"][3] == ""
-    assert named["svt"][-1] == "1"
+    assert named["svt"][-2:] == [f"{first.sets[0].images_per_second:.0f}", "1"]
+    assert any("a Z80" in line for line in lines)
 
 
 def test_a_card_says_what_the_weights_began_with_and_nothing_of_the_machine() -> None:
-    assert "| began with | random weights |" in model_card("word", BUNDLE, TRAINING, [report("svt")])
+    assert "| began with | random weights |" in model_card(
+        "word", BUNDLE, TRAINING, [report("svt")], reader=""
+    )
     start = {"uri": "models:/crnn/1", "fingerprint": "f00", "images_seen": 1234}
     warm = replace(BUNDLE, provenance={**BUNDLE.provenance, "started_from": start})
-    card = model_card("word", warm, TRAINING, [report("svt")])
+    card = model_card("word", warm, TRAINING, [report("svt")], reader="")
     assert "| began with | `models:/crnn/1` `f00`, after 1,234 pictures |" in card
     assert "secret" not in card
     assert "secret" not in str(TRAINING.as_dict(BUNDLE.provenance))
