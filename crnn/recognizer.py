@@ -235,12 +235,10 @@ class Recognizer:
         if lexicon is not None:
             found = decode_with_lexicon(log_probs_NTV, charset, lexicon, n_best=n_best)
         else:
-            found = self._search([[item] for item in log_probs_NTV], n_best)
+            first = self._reader.first_look(log_probs_NTV)
+            looks = self._further(lines, log_probs_NTV, first)
+            found = self._search([looks.get(at, [item]) for at, item in enumerate(log_probs_NTV)], n_best)
             if self._fusion is not None:
-                first = self._reader.first_look(log_probs_NTV)
-                looks = self._further(lines, log_probs_NTV, first)
-                for at, several in zip(looks, self._search(list(looks.values()), n_best), strict=True):
-                    found[at] = several
                 read = self._reader.look_again(first, looks)
                 found = [headed(several, one) for several, one in zip(found, read, strict=True)]
         if not spans:
