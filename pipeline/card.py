@@ -16,6 +16,11 @@ SHEET = "errors-{}.png"
 _PROVENANCE = ("revision", "code", "python", "versions", "images_seen", "started_from")
 """What of a checkpoint's provenance may be published; the rest tells of somebody's machine."""
 
+_CHOSEN_ON = (
+    "how much it has to say was chosen on SVT's and a third of IIIT5K's and IC15's training photographs"
+)
+"""What `pipeline.language.READING` was judged by."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
@@ -209,9 +214,10 @@ def _language(bundle: Bundle) -> str:
     model, config, vocabulary = reads.model, reads.config, reads.vocabulary
     looks = f"; confidences below {config.looks_below:g} bring further looks" if config.looks_below else ""
     words = f", and {len(vocabulary):,} words by their frequency" if vocabulary else ""
+    chosen = f"; {_CHOSEN_ON}" if vocabulary else ""
     return (
         f"{model.order}-gram of characters, learnt from strings of the generator's training split{words}; "
-        f"weight {config.weight:g}, asked where the best path is below {config.sure:g}{looks}"
+        f"weight {config.weight:g}, asked where the best path is below {config.sure:g}{looks}{chosen}"
     )
 
 
