@@ -155,6 +155,10 @@ class Learner:
         """CTC loss of each image, float32 [N]."""
         return self._losses(batch)[0]
 
+    def finite(self, batch: Batch) -> Tensor:
+        """Of which images all that is made small is finite, the branch's loss included; bool [N]."""
+        return self._losses(batch)[1].isfinite()
+
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """CTC loss of each image, and what is made small: with a branch, its share of its own."""
         images = batch.images_NCHW.contiguous(memory_format=torch.channels_last)

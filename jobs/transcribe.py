@@ -19,12 +19,12 @@ from pipeline.nightly.pace import Pace, last_pace, steady
 from pipeline.nightly.report import report, track
 from pipeline.nightly.review import export_review
 from pipeline.nightly.table import TranscriptTable
-from pipeline.registry import resolve_model
 from pipeline.storage import join
 from pipeline.tracking import flatten
 from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription import recogniser_places, transcribe
 from pipeline.transcription_run import (
+    Reader,
     Transcription,
     begin,
     plan,
@@ -141,7 +141,7 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
 
 
 def _dry_run(config: TranscribeConfig) -> None:
-    model = resolve_model(config.model, resolve_tracking_uri(config.tracking))
+    model = Reader.of(config.model, resolve_tracking_uri(config.tracking), language=config.language).model
     transcripts = TranscriptTable(config.output)
     with plan(config, transcripts, model) as found:
         told = [

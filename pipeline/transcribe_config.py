@@ -42,6 +42,9 @@ class TranscribeConfig:
     """Go on where more than a fifth of the objects known are gone."""
     least_confidence: float = 0.5
     """Texts below it get status low_confidence."""
+    language: bool = True
+    """Read with the model's language model, where it has one. Codes are read better without, and faster; the
+    table then holds those texts as another model's, under a digest of their own. The shadow keeps its own."""
     n_best: int = 1
     """Texts of an image to keep: with 5, column alternatives holds the 4 likeliest others. Beam search finds
     them, which takes about as long as the network."""

@@ -41,17 +41,29 @@ class Reader:
     """A model and how every node gets it."""
 
     model: ResolvedModel
+    """Its digest names what it reads: without its language model it is that of the network alone."""
     source: ModelSource
+    language: bool
 
     @classmethod
-    def of(cls, uri: str, tracking_uri: str) -> "Reader":
+    def of(cls, uri: str, tracking_uri: str, *, language: bool = True) -> "Reader":
         """The model that a URI names now.
+
+        Args:
+            uri: As for `resolve_model`.
+            tracking_uri: Of MLflow.
+            language: Whether it reads with its language model, if it has one.
 
         Raises:
             ModelNotFoundError, BundleError, RegistryError: It can't be used.
         """
         model = resolve_model(uri, tracking_uri)
-        return cls(model=model, source=ModelSource.of(uri, model, tracking_uri))
+        source = ModelSource.of(uri, model, tracking_uri)
+        if not language:
+            digest = replace(Bundle.load(model.directory), language=None).fingerprint
+            version = digest if model.version == model.digest else model.version
+            model = replace(model, digest=digest, version=version)
+        return cls(model=model, source=source, language=language)
 
     def pinned(self) -> dict[str, str]:
         """What a run may not change."""
@@ -104,7 +116,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         StorageError: The input can't be listed, or the output not written.
     """
     tracking = resolve_tracking_uri(config.tracking)
-    reader = Reader.of(config.model, tracking)
+    reader = Reader.of(config.model, tracking, language=config.language)
     bundle = Bundle.load(reader.model.directory)
     shadow = _shadow(config, tracking, bundle.preprocess)
     canaries = load_canaries(config.canaries) if config.canaries else ()

@@ -145,7 +145,7 @@ class Worker:
         ids: list[str] = []
         for pack in packs:
             with torch.inference_mode():
-                finite = self.learner.losses(pack.batch).isfinite().tolist()
+                finite = self.learner.finite(pack.batch).tolist()
             ids += [i for i, good in zip(pack.ids, finite, strict=True) if not good]
         ray.get(self._board.give_up.remote(self.learner.steps, ids))
 

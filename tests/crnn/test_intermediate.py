@@ -63,3 +63,12 @@ def test_the_convolutions_alone_learn_to_read() -> None:
     _, early_NTV = learner.model(batch.images_NCHW)
     found = [row.unique_consecutive() for row in early_NTV.argmax(-1)]
     assert [row[row > 0].tolist() for row in found] == [[1, 2], [3], [4, 4, 5]]
+
+
+def test_an_image_that_only_the_branch_can_not_read_is_told() -> None:
+    learner = Learner(seeded(SMALL, 11, seed=3), OptimizerConfig(intermediate=0.5), precision="fp32")
+    batch = Batch(images_NCHW=images(), targets=torch.tensor([1, 2, 3]), target_lengths=torch.ones(3).int())
+    assert learner.finite(batch).tolist() == [True, True, True]
+    learner.model.branch.bias.data[2] = torch.nan  # type: ignore[union-attr, operator]
+    assert learner.losses(batch).isfinite().all()
+    assert learner.finite(batch).tolist() == [False, False, False]

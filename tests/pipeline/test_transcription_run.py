@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from crnn.checkpoint import Bundle
+from crnn.fusion import Fusion
+from crnn.language_model import CharacterModel
 from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.lease import acquire
 from pipeline.transcribe_config import TranscribeConfig
@@ -65,6 +67,25 @@ def test_a_run_of_the_same_name_must_be_the_same(config: TranscribeConfig, tmp_p
     ):
         with pytest.raises(ConfigError, match=rf"another run \({next(iter(changed))} was"):
             started(change(config, **changed))
+
+
+def test_a_run_without_the_language_model_is_not_the_one_with_it(
+    config: TranscribeConfig, tmp_path: Path
+) -> None:
+    bundle = Bundle.load(config.model)
+    language = Fusion(model=CharacterModel(["word"], bundle.charset))
+    replace(bundle, language=language).save(tmp_path / "worded")
+    worded = change(config, model=str(tmp_path / "worded"))
+    job = started(worded)
+    assert job.reader.source.fetch() == tmp_path / "worded"
+    with pytest.raises(ConfigError, match=r"another run \(model was"):
+        started(change(worded, language=False))
+    bare = started(change(worded, language=False, run="bare"))
+    assert bare.model.digest == bundle.fingerprint
+    assert str(bare.model.digest) in bare.model.title
+    assert bare.reader.source.fetch() == tmp_path / "worded"
+    # A model without one reads the same either way.
+    assert started(change(config, run="a")).model == started(change(config, run="b", language=False)).model
 
 
 def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> None:
