@@ -7,6 +7,7 @@ machine's role, and never travel in a pickle. Faults that may pass are retried h
 raised has been waited for.
 """
 
+import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,10 +211,9 @@ def parquet_bytes(table: pa.Table, **options: Any) -> bytes:
     Args:
         options: As `pyarrow.parquet.write_table` takes them; zstd unless they say otherwise.
     """
-    buffer = pa.BufferOutputStream()
+    buffer = io.BytesIO()  # Arrow's own stream doubles its memory as it grows, and would be copied in the end
     pq.write_table(table, buffer, **{"compression": "zstd", **options})
-    data: bytes = buffer.getvalue().to_pybytes()
-    return data
+    return buffer.getvalue()
 
 
 def _store(uri: str) -> Store:

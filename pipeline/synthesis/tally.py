@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.synthesis.effects import effect_names
 
@@ -37,8 +38,8 @@ class Tally:
         return cls(
             rows=table.num_rows,
             draws=(table["draw"][-1].as_py() + 1) if table.num_rows else 0,
-            columns=sum(table["width"].to_pylist()),
-            image_bytes=sum(len(image) for image in table["image"].to_pylist()),
+            columns=pc.sum(table["width"], min_count=0).as_py(),
+            image_bytes=pc.sum(pc.binary_length(table["image"]), min_count=0).as_py(),
             lengths=Counter(map(len, texts)),
             characters=Counter("".join(texts)),
             effects=effects,

@@ -217,6 +217,8 @@ class Words:
                 tables[name] = _Table(
                     words=kept["word"].combine_chunks(), cumulative=cumulative / cumulative[-1]
                 )
+        # What the choosing took; the words that were chosen are a tenth of it.
+        pa.default_memory_pool().release_unused()
         return tables
 
     def _drawable(self, words: pa.ChunkedArray, *, all_characters: bool, as_listed: bool) -> pa.ChunkedArray:
