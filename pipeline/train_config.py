@@ -30,9 +30,9 @@ class TrainConfig:
     """Data sets to look at while training, as name=URI; the first decides which checkpoint is the best."""
     output: str = "out/runs"
     """URI below which the run's folder is kept: checkpoints, rejects, the audit."""
-    network: Literal["paper", "residual", "small", "tiny"] = "paper"
+    network: Literal["paper", "residual", "small", "small-residual", "tiny"] = "paper"
     """paper: the network of Shi et al. 2015; residual: deeper, at its cost; small: for CPUs, a seventh of the
-    parameters; tiny: for tests."""
+    parameters; small-residual: a little deeper; tiny: for tests."""
     charset: Literal["alnum36", "latin94"] = "latin94"
     """alnum36: digits and letters, case folded; latin94: printable ASCII."""
     start_from: str | None = None
