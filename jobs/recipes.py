@@ -82,13 +82,13 @@ def latin94() -> TrainConfig:
 
 
 def probe() -> TrainConfig:
-    """What jobs/probe.py judges synthesis by: the small network, every picture once, twenty minutes."""
+    """What jobs/probe.py judges synthesis by: a small network, every picture once, twenty minutes."""
     return TrainConfig(
         name="probe",
         data=("out/probe/train",),
         validation=("held_out=out/probe/held-out",),
-        network="small",
-        optimizer=OptimizerConfig(warmup=0.02, decay=0.5),
+        network="small-residual",
+        optimizer=OptimizerConfig(warmup=0.02, decay=0.5, intermediate=0.3),
         images=300_000,
         save_every=300_000,
         keep=1,

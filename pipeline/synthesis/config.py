@@ -72,9 +72,9 @@ class Chances:
     """Corners darker than the middle."""
     occlusion: float = 0.02
     """Something small before the letters."""
-    low_resolution: float = 0.45
+    low_resolution: float = 0.50
     """Taken from afar and enlarged."""
-    blur: float = 0.60
+    blur: float = 0.80
     """Out of focus."""
     motion_blur: float = 0.07
     perspective_blur: float = 0.04
@@ -171,8 +171,9 @@ class Strengths:
     pictures 0.65."""
     scale: Range = (0.28, 1.0)
     """Resolution that is left by `low_resolution`."""
-    blur: Range = (0.3, 1.5)
-    """Standard deviation in pixels."""
+    blur: Range = (0.3, 2.2)
+    """Standard deviation in pixels; half of it with `low_resolution`, and less for small text. So drawn, edges
+    are as steep as in photographs of streets (their steepest over the deviation: a median of 1.0)."""
     noise: Range = (1.0, 17.0)
     """Standard deviation in grey levels, never over 0.22 of the contrast."""
     gamma: Range = (0.5, 2.0)

@@ -46,6 +46,7 @@ def document() -> SynthesisConfig:
             background=(150.0, 255.0),
             contrast=(60.0, 220.0),
             texture=12.0,
+            blur=(0.3, 1.5),
             noise=(1.0, 10.0),
         ),
     )
