@@ -268,9 +268,7 @@ SMALL = CRNNConfig(
 )
 """For CPUs: 1.25 million parameters, width / 4 frames."""
 
-SMALL_RESIDUAL = replace(
-    SMALL, convolutions=(*SMALL.convolutions[:4], *_block(128), *SMALL.convolutions[4:])
-)
+SMALL_RESIDUAL = replace(SMALL, convolutions=(*SMALL.convolutions[:4], *_block(128), *SMALL.convolutions[4:]))
 """The small network and one residual block: 1.48 million parameters, a seventh slower to train."""
 
 TINY = CRNNConfig(

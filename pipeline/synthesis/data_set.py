@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline.errors import ConfigError, DataError, ObjectNotFoundError
 from pipeline.fan_out import fan_out
+from pipeline.machine import release_memory
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.shards import write_shard
 from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes, write_atomic
@@ -121,10 +120,10 @@ def make_shard(shard: int, plan: DataSetPlan) -> Made:
     """Makes one shard, and says so in storage; what runs on Ray."""
     made = generator(plan.config, plan.assets, plan.split, plan.seed)
     table = made.shard(shard, plan.rows_of(shard))
+    release_memory()
     info, tally = write_shard(plan.output, shard, table), Tally.of(table)
     del table
-    # Arrow would keep what a shard took for the next one, on top of what Python keeps.
-    pa.default_memory_pool().release_unused()
+    release_memory()
     record = {"shard": asdict(info), "tally": tally.to_dict()}
     text = json.dumps(record, ensure_ascii=False, sort_keys=True)
     write_atomic(join(plan.output, DONE, f"{shard:06d}.json"), text.encode())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
+from pipeline.machine import release_memory
 from pipeline.synthesis import lexemes
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.split import Split, split_of
@@ -217,8 +218,7 @@ class Words:
                 tables[name] = _Table(
                     words=kept["word"].combine_chunks(), cumulative=cumulative / cumulative[-1]
                 )
-        # What the choosing took; the words that were chosen are a tenth of it.
-        pa.default_memory_pool().release_unused()
+        release_memory()  # that the choosing took: several times what was chosen
         return tables
 
     def _drawable(self, words: pa.ChunkedArray, *, all_characters: bool, as_listed: bool) -> pa.ChunkedArray:
