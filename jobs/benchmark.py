@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from crnn.model import NETWORKS
+from crnn.networks import NETWORKS
 from jobs.cli import parse_flags, table
 from jobs.runtime import ExitCode, run_job
 from pipeline.benchmark.catalogue import STAGES, USUAL

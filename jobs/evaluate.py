@@ -91,7 +91,7 @@ class EvaluateConfig:
             )
         if not self.language and (self.calibrate or self.promote):
             raise ConfigError(
-                "--no-language reads as nobody will: calibrate and promote a bundle as it reads."
+                "--no-language leaves out what a bundle reads with: calibrate and promote it as it reads."
             )
         if self.promote and self.compare:
             raise ConfigError("--promote compares with the champion already; leave --compare away.")

@@ -35,7 +35,7 @@ def default() -> TrainConfig:
 
 
 def small() -> TrainConfig:
-    """A network of 1.25 million parameters for machines without a GPU, printable ASCII."""
+    """A network of 1.2 million parameters for machines without a GPU, printable ASCII."""
     return TrainConfig(
         name="small",
         data=("out/data/train",),
@@ -48,7 +48,7 @@ def small() -> TrainConfig:
 
 
 def latin94_small() -> TrainConfig:
-    """The small network as it ships: printable ASCII on words as photographed, two cores and a day or two."""
+    """The small network as it ships, on pictures as they are drawn now: two cores and a day or two."""
     return TrainConfig(
         name="latin94-small",
         data=("out/data/scene",),
@@ -64,7 +64,7 @@ def latin94_small() -> TrainConfig:
 
 
 def latin94() -> TrainConfig:
-    """The recogniser as it ships: words as photographed, which the CPUs draw while a GPU learns."""
+    """The recogniser as it ships, on pictures as they are drawn now, by the CPUs while a GPU learns."""
     return TrainConfig(
         name="latin94",
         data=("synth://scene?assets=out/assets&seed=11",),
@@ -82,7 +82,7 @@ def latin94() -> TrainConfig:
 
 
 def probe() -> TrainConfig:
-    """What jobs/probe.py judges synthesis by: a small network, every picture once, twenty minutes."""
+    """What jobs/probe.py judges synthesis by: a small network, every picture once, half an hour."""
     return TrainConfig(
         name="probe",
         data=("out/probe/train",),

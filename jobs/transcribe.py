@@ -82,7 +82,7 @@ class Work:
 def _recognise(job: Transcription, lease: Lease) -> Work:
     """Does the shards that are left."""
     owed, left, faults = job.listing.rows, remaining_shards(job), []
-    log.info("Run %s: %s new, model %s", job.name, cell(owed), job.model.title)
+    log.info("Run %s: %s new, model %s", job.name, cell(owed), job.reader.title)
     if not left:
         return Work()
     before = owed - sum(job.listing.shard_length(shard) for shard in left)
@@ -110,7 +110,7 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
     """The morning page; what is published stays so, whatever becomes of it."""
     figures = Figures(
         run=job.name,
-        model=job.model.title,
+        model=job.reader.title,
         facts=job.listing.facts,
         outcomes=tuple((status, reason, count) for (status, reason), count in total.outcomes.items()),
         images=work.rows,
@@ -141,9 +141,10 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
 
 
 def _dry_run(config: TranscribeConfig) -> None:
-    model = Reader.of(config.model, resolve_tracking_uri(config.tracking), language=config.language).model
+    tracking = resolve_tracking_uri(config.tracking)
+    reader = Reader.of(config.model, tracking, language=config.language)
     transcripts = TranscriptTable(config.output)
-    with plan(config, transcripts, model) as found:
+    with plan(config, transcripts, reader.model) as found:
         told = [
             ("objects", cell(found.facts.seen)),
             ("left out by name", cell(found.facts.seen - found.facts.named)),
@@ -152,7 +153,7 @@ def _dry_run(config: TranscribeConfig) -> None:
             ("bytes to fetch", cell(found.bytes)),
             ("gone", cell(found.facts.gone)),
             *_foreseen(config, found.new, last_pace(transcripts, config.output)),
-            ("model", model.title),
+            ("model", reader.title),
         ]
     print("\n".join(f"{name:<16}  {value}" for name, value in told))
 
@@ -181,7 +182,7 @@ def tell(job: Transcription, total: Tally, work: Work) -> str:
         ("done before", cell(total.rows - work.rows)),
         ("images/s", cell(work.rows / work.seconds) if work.rows else None),
         ("mean confidence", cell(total.mean_confidence)),
-        ("model", job.model.title),
+        ("model", job.reader.title),
         ("table", f"{job.table.uri} (run={job.name})" if total.rows else "nothing new, nothing published"),
     ]
     width = max(len(name) for name, _ in told)

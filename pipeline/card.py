@@ -117,7 +117,7 @@ def model_card(
             *_table(("", ""), _facts(training, bundle)),
             "",
             "No photograph was trained on, labelled or not: every picture was rendered by "
-            "`jobs/synthesize.py`. To train it again:",
+            "`jobs/synthesize.py`. To train it again, on pictures as the release at hand draws them:",
             "",
             "```bash",
             training.command,

@@ -1,13 +1,10 @@
 """What there is to compute with: this process's share of its machine, limits of the container included, and
 the cluster that it has joined."""
 
-import ctypes
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 MIB = 1 << 20
 CGROUP = Path("/sys/fs/cgroup")
@@ -24,15 +21,6 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
         return max(1, min(cpus, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or a quota of "max"
         return cpus
-
-
-def release_memory() -> None:
-    """Gives back what Arrow and the C library keep of the memory that is free: as much again as is in use, in
-    processes that make one large thing after another."""
-    pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others keep less
-    if trim is not None:
-        trim(0)
 
 
 def local_ray_cpus() -> int:

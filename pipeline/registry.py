@@ -40,7 +40,7 @@ class ResolvedModel:
     version: str
     """In the registry; the digest for bundles that aren't registered."""
     digest: str
-    """The bundle's fingerprint."""
+    """The bundle's fingerprint, or that of what a job makes of it."""
     directory: Path
     """Local folder with the bundle; not to be written to."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from crnn.charset import CHARSETS
-from crnn.model import NETWORKS
+from crnn.networks import NETWORKS
 from crnn.optimizer import OptimizerConfig
 from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig

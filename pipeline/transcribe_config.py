@@ -43,8 +43,9 @@ class TranscribeConfig:
     least_confidence: float = 0.5
     """Texts below it get status low_confidence."""
     language: bool = True
-    """Read with the model's language model, where it has one. Codes are read better without, and faster; the
-    table then holds those texts as another model's, under a digest of their own. The shadow keeps its own."""
+    """Read with the model's language model, where it has one, and look again where that is unsure. Codes may
+    be read better without, and are read faster: the table then holds texts and digest of another model, whose
+    confidences are still those calibrated for reading with it. The shadow model keeps its own."""
     n_best: int = 1
     """Texts of an image to keep: with 5, column alternatives holds the 4 likeliest others. Beam search finds
     them, which takes about as long as the network."""

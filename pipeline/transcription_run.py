@@ -41,7 +41,7 @@ class Reader:
     """A model and how every node gets it."""
 
     model: ResolvedModel
-    """Its digest names what it reads: without its language model it is that of the network alone."""
+    """Its digest names what it reads: without its language model, that of the bundle as if it had none."""
     source: ModelSource
     language: bool
 
@@ -65,9 +65,15 @@ class Reader:
             model = replace(model, digest=digest, version=version)
         return cls(model=model, source=source, language=language)
 
+    @property
+    def title(self) -> str:
+        """For a person."""
+        return self.model.title if self.language else f"{self.model.title}, without its language model"
+
     def pinned(self) -> dict[str, str]:
-        """What a run may not change."""
-        return {"name": self.model.name, "version": self.model.version, "digest": self.model.digest}
+        """What a run may not change; of a model without its language model, which bundle that is, too."""
+        told = {"name": self.model.name, "version": self.model.version, "digest": self.model.digest}
+        return told if self.language else {**told, "bundle": self.source.digest, "language": "left out"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +94,8 @@ class Transcription:
     run_uri: str
     """Folder of the run's records."""
     held_out: Histograms | None
-    """What the model read of the words that it was calibrated on; None where its bundle doesn't tell."""
+    """What the model read of the words that it was calibrated on; None where its bundle doesn't tell, or
+    where it read them with a language model and does without now."""
 
     @property
     def model(self) -> ResolvedModel:
@@ -158,8 +165,13 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         listing=listing,
         table=table,
         run_uri=run_uri,
-        held_out=held_out_readings(bundle.provenance),
+        held_out=held_out_readings(bundle.provenance) if _as_calibrated(config, bundle) else None,
     )
+
+
+def _as_calibrated(config: TranscribeConfig, bundle: Bundle) -> bool:
+    """Whether a run reads as the bundle read what it was calibrated on."""
+    return config.language or bundle.language is None
 
 
 def _shadow(config: TranscribeConfig, tracking_uri: str, preprocess: PreprocessConfig) -> Reader | None:

@@ -76,7 +76,8 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from crnn.charset import ALNUM36
     from crnn.checkpoint import Bundle
-    from crnn.model import CRNN, NETWORKS
+    from crnn.model import CRNN
+    from crnn.networks import NETWORKS
     from crnn.preprocess import PreprocessConfig
 
     directory, network = tmp_path_factory.mktemp("untrained"), NETWORKS["small"]

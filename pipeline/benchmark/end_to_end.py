@@ -12,7 +12,8 @@ import ray
 import torch
 
 from crnn.charset import LATIN94
-from crnn.model import NETWORKS, channels_last, seeded
+from crnn.model import channels_last, seeded
+from crnn.networks import NETWORKS
 from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import PreprocessConfig
 from crnn.training import Learner

@@ -16,7 +16,8 @@ from PIL import Image
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.lexicon import decode_with_lexicon
-from crnn.model import NETWORKS, forward_flops, seeded
+from crnn.model import forward_flops, seeded
+from crnn.networks import NETWORKS
 from crnn.precision import Precision
 from crnn.preprocess import GreyImage, PreprocessConfig, decode_image, line_image
 from crnn.recognizer import Recognizer

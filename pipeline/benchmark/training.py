@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from crnn.charset import LATIN94
-from crnn.model import NETWORKS, channels_last, forward_flops, seeded
+from crnn.model import channels_last, forward_flops, seeded
+from crnn.networks import NETWORKS
 from crnn.optimizer import OptimizerConfig
 from crnn.precision import Precision
 from crnn.preprocess import PreprocessConfig, decode_image

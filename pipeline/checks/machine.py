@@ -106,7 +106,8 @@ def step_rate(device: str, seconds: float = 5.0, network: str = "paper") -> floa
     import torch
 
     from crnn.charset import LATIN94
-    from crnn.model import CRNN, NETWORKS
+    from crnn.model import CRNN
+    from crnn.networks import NETWORKS
     from crnn.optimizer import OptimizerConfig
     from crnn.training import Batch, Learner
 

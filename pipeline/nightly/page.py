@@ -191,8 +191,9 @@ def _drift_note(morning: Morning) -> str:
         )
     else:
         told.append(
-            "The model's bundle doesn't tell what it read of held-out words, so nothing is compared with "
-            "them; <code>jobs/evaluate.py --calibrate</code> makes one that does."
+            "The model's bundle doesn't tell what it read of held-out words as it read here, so nothing is "
+            "compared with them; <code>jobs/evaluate.py --calibrate</code> makes one that does, for models "
+            "that read with all that they have."
         )
     return f'<p class="soft">{" ".join(told)}</p>'
 

@@ -173,7 +173,7 @@ class Strengths:
     """Resolution that is left by `low_resolution`."""
     blur: Range = (0.3, 2.2)
     """Standard deviation in pixels; half of it with `low_resolution`, and less for small text. Edges so drawn
-    are as steep as in photographs of streets: the steepest over the grey levels' deviation, median 1.0."""
+    are about as steep as in photographs of streets."""
     noise: Range = (1.0, 17.0)
     """Standard deviation in grey levels, never over 0.22 of the contrast."""
     gamma: Range = (0.5, 2.0)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline.errors import ConfigError, DataError, ObjectNotFoundError
 from pipeline.fan_out import fan_out
-from pipeline.machine import release_memory
 from pipeline.manifest import Manifest, ShardInfo
+from pipeline.memory import release_memory
 from pipeline.shards import write_shard
 from pipeline.storage import absolute, create_exclusive, join, list_objects, read_bytes, write_atomic
 from pipeline.synthesis.assets import Assets

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
-from pipeline.machine import release_memory
+from pipeline.memory import release_memory
 from pipeline.synthesis import lexemes
 from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.split import Split, split_of
@@ -130,6 +130,7 @@ class Words:
         self.filtered: dict[str, dict[str, int]] = {}
         """Of each table: words of the split that were read, kept, and left out for characters or length."""
         self._tables = self._read_tables(assets)
+        release_memory()  # that the choosing took: several times what was chosen
         self._base = "frequent" if "frequent" in self._tables else next(iter(self._tables), None)
         self.shares: Mapping[str, float] = self._feasible()
         """Share of each kind that can be given, summing to 1."""
@@ -218,7 +219,6 @@ class Words:
                 tables[name] = _Table(
                     words=kept["word"].combine_chunks(), cumulative=cumulative / cumulative[-1]
                 )
-        release_memory()  # that the choosing took: several times what was chosen
         return tables
 
     def _drawable(self, words: pa.ChunkedArray, *, all_characters: bool, as_listed: bool) -> pa.ChunkedArray:

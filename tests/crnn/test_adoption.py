@@ -10,7 +10,8 @@ from crnn.adoption import adopt
 from crnn.charset import ALNUM36, LATIN94, Charset
 from crnn.checkpoint import Bundle
 from crnn.errors import ModelConfigError
-from crnn.model import CRNN, SMALL, TINY, seeded
+from crnn.model import CRNN, seeded
+from crnn.networks import SMALL, TINY
 from crnn.preprocess import PreprocessConfig
 
 IMAGES = torch.randint(0, 256, (2, 1, 32, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -12,7 +12,8 @@ from crnn.checkpoint import DESCRIPTION, LANGUAGE, WEIGHTS, Bundle
 from crnn.errors import BundleError
 from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
-from crnn.model import RESIDUAL, SMALL, seeded
+from crnn.model import seeded
+from crnn.networks import RESIDUAL, SMALL
 from crnn.preprocess import PreprocessConfig
 from crnn.vocabulary import Vocabulary
 

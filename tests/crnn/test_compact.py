@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from crnn.compact import compacted
-from crnn.model import CRNN, NETWORKS, seeded
+from crnn.model import CRNN, seeded
+from crnn.networks import NETWORKS
 
 
 def trained(name: str) -> CRNN:

@@ -3,7 +3,8 @@
 import torch
 
 from crnn.intermediate import Branched
-from crnn.model import NETWORKS, seeded
+from crnn.model import seeded
+from crnn.networks import NETWORKS
 from crnn.optimizer import OptimizerConfig
 from crnn.training import Batch, Learner
 

@@ -6,18 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn.errors import ModelConfigError
-from crnn.model import (
-    NETWORKS,
-    PAPER,
-    RESIDUAL,
-    SMALL,
-    ConvConfig,
-    CRNNConfig,
-    ResidualBlock,
-    count_parameters,
-    forward_flops,
-    seeded,
-)
+from crnn.model import ConvConfig, CRNNConfig, ResidualBlock, count_parameters, forward_flops, seeded
+from crnn.networks import NETWORKS, PAPER, RESIDUAL, SMALL
 
 
 def test_the_paper_s_network_has_the_paper_s_parameters() -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from crnn.errors import ModelConfigError
 from crnn.intermediate import Branched
-from crnn.model import NETWORKS, RESIDUAL, SMALL, CRNNConfig, seeded
+from crnn.model import CRNNConfig, seeded
+from crnn.networks import NETWORKS, RESIDUAL, SMALL
 from crnn.optimizer import Optimizer, OptimizerConfig
 
 

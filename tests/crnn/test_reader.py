@@ -13,7 +13,8 @@ from crnn.decode import Hypothesis
 from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
 from crnn.looks import further_looks
-from crnn.model import NETWORKS, seeded
+from crnn.model import seeded
+from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from crnn.reader import LineReader
 from crnn.recognizer import Recognizer

@@ -22,7 +22,8 @@ from crnn.fusion import Fusion, FusionConfig
 from crnn.language_model import CharacterModel
 from crnn.lexicon import Lexicon
 from crnn.looks import further_looks
-from crnn.model import PAPER, SMALL, CRNNConfig, seeded
+from crnn.model import CRNNConfig, seeded
+from crnn.networks import PAPER, SMALL
 from crnn.preprocess import PreprocessConfig, line_views
 from crnn.recognizer import Recognizer
 from tests.datasets import printed

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from crnn.checkpoint import WEIGHTS, Bundle
-from crnn.model import PAPER, count_parameters, forward_flops
+from crnn.model import count_parameters, forward_flops
+from crnn.networks import PAPER
 from crnn.precision import use_bf16
 from crnn.recognizer import Recognizer
 from crnn.shipped import bundle_folder, halved, shipped_models

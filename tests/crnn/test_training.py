@@ -13,7 +13,8 @@ import torch.multiprocessing as mp
 
 from crnn.ctc import ctc_loss
 from crnn.errors import ModelConfigError
-from crnn.model import SMALL, ConvConfig, CRNNConfig, seeded
+from crnn.model import ConvConfig, CRNNConfig, seeded
+from crnn.networks import SMALL
 from crnn.optimizer import Optimizer, OptimizerConfig
 from crnn.training import Batch, Learner, Refused, frozen_batch_norm
 

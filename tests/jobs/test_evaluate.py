@@ -12,7 +12,8 @@ from PIL import Image
 
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
-from crnn.model import CRNN, NETWORKS
+from crnn.model import CRNN
+from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from jobs.evaluate import main
 from pipeline.manifest import Manifest

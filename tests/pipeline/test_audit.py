@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crnn.charset import ALNUM36
-from crnn.model import SMALL
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from pipeline.audit import REJECTS, REPORT, audit, read_audit
 from pipeline.errors import DataError

@@ -8,7 +8,8 @@ from crnn.calibration import CalibrationError
 from crnn.charset import ALNUM36, LATIN94
 from crnn.checkpoint import Bundle
 from crnn.metrics import PROTOCOLS
-from crnn.model import CRNN, NETWORKS
+from crnn.model import CRNN
+from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from pipeline.calibrate import calibrate, with_calibration
 from pipeline.evaluation import EvaluationReport, score

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
-from crnn.model import NETWORKS, seeded
+from crnn.model import seeded
+from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from pipeline.card import Training, licences_of, model_card
 from tests.pipeline.test_report import report

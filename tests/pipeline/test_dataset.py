@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crnn.charset import ALNUM36
-from crnn.model import SMALL
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from pipeline.dataset import training_feed
 from pipeline.labels import LabelRules

@@ -10,7 +10,8 @@ from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.lexicon import Lexicon, decode_with_lexicon
 from crnn.metrics import PROTOCOLS, Counts
-from crnn.model import CRNN, NETWORKS
+from crnn.model import CRNN
+from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.errors import ConfigError, ManifestError

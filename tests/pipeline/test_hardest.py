@@ -14,7 +14,8 @@ from PIL import Image
 
 from crnn.charset import ALNUM36
 from crnn.decode import best_path
-from crnn.model import TINY, seeded
+from crnn.model import seeded
+from crnn.networks import TINY
 from crnn.training import Batch
 from pipeline.hardest import SHOWN, Hardest, show
 from pipeline.packing import Pack

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from crnn.charset import ALNUM36
 from crnn.ctc import min_frames
-from crnn.model import SMALL
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from pipeline.labels import LabelRejectedError, LabelRules
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crnn.charset import ALNUM36, LATIN94
-from crnn.model import SMALL
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig, decode_image, line_image
 from pipeline.errors import DataError
 from pipeline.labels import LabelRules

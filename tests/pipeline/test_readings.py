@@ -10,7 +10,8 @@ from crnn.calibration import Calibration
 from crnn.charset import LATIN94
 from crnn.checkpoint import Bundle
 from crnn.metrics import PROTOCOLS
-from crnn.model import CRNN, NETWORKS
+from crnn.model import CRNN
+from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.manifest import Manifest

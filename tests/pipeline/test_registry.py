@@ -15,7 +15,8 @@ import pytest
 from crnn.charset import ALNUM36
 from crnn.checkpoint import DESCRIPTION, WEIGHTS, Bundle
 from crnn.errors import BundleError
-from crnn.model import SMALL, seeded
+from crnn.model import seeded
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline import registry

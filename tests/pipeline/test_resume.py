@@ -8,7 +8,8 @@ import torch
 
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
-from crnn.model import SMALL, seeded
+from crnn.model import seeded
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from pipeline import resume
 from pipeline.errors import CheckpointError

@@ -10,7 +10,8 @@ import torch
 
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
-from crnn.model import TINY, seeded
+from crnn.model import seeded
+from crnn.networks import TINY
 from crnn.preprocess import PreprocessConfig
 from pipeline import resume
 from pipeline.errors import CheckpointError

@@ -15,8 +15,6 @@ import pytest
 from PIL import Image, ImageDraw
 
 from crnn.checkpoint import Bundle
-from crnn.fusion import Fusion, FusionConfig
-from crnn.language_model import CharacterModel
 from crnn.recognizer import Recognizer
 from pipeline.errors import ObjectNotFoundError, UnpublishedError
 from pipeline.lease import Lease, acquire
@@ -262,32 +260,6 @@ def test_a_night_that_misreads_its_canaries_is_held_back_and_a_shadow_model_read
     wanted = {key: other([data])[0].text for key, data in good().items()}
     assert {key: row["shadow_text"] for key, row in rows(config).items()} == wanted
     assert any(row["shadow_text"] != row["text"] for row in rows(config).values())
-
-
-def test_reading_without_the_language_model_is_another_model_s_reading(
-    cluster: None, model: str, tmp_path: Path
-) -> None:
-    bundle = Bundle.load(model)
-    spelling = CharacterModel(["word0", "word1", "hello"], bundle.charset)
-    language = Fusion(model=spelling, config=FusionConfig(weight=2.0))
-    replace(bundle, language=language).save(tmp_path / "worded")
-    source = fill(f"{tmp_path}/in", good())
-    config = TranscribeConfig(
-        input=source, output=f"{tmp_path}/out", model=f"{tmp_path}/worded", run="words", shard_rows=20
-    )
-    bare = replace(config, run="codes", language=False, policy="backfill")
-    assert [run(each)[1].rows for each in (config, bare, replace(bare, run="again"))] == [14, 14, 0]
-    recognizers = {each.run: Recognizer.load(config.model, language=each.language) for each in (config, bare)}
-    pictures = good()
-    alone = {
-        name: {key: reader([data])[0].text for key, data in pictures.items()}
-        for name, reader in recognizers.items()
-    }
-    assert alone["words"] != alone["codes"]
-    for each, digest in ((config, Bundle.load(config.model).fingerprint), (bare, bundle.fingerprint)):
-        found = rows(each)
-        assert {key: row["text"] for key, row in found.items()} == alone[str(each.run)]
-        assert {row["model_digest"] for row in found.values()} == {digest}
 
 
 def test_files_that_were_spoilt_before_they_were_published_stop_it(

@@ -82,9 +82,11 @@ def test_a_run_without_the_language_model_is_not_the_one_with_it(
         started(change(worded, language=False))
     bare = started(change(worded, language=False, run="bare"))
     assert bare.model.digest == bundle.fingerprint
-    assert str(bare.model.digest) in bare.model.title
+    assert str(bare.model.digest) in bare.reader.title
+    assert "without its language model" in bare.reader.title
+    assert bare.reader.pinned()["bundle"] == job.model.digest
     assert bare.reader.source.fetch() == tmp_path / "worded"
-    # A model without one reads the same either way.
+    # Without one a model reads the same either way.
     assert started(change(config, run="a")).model == started(change(config, run="b", language=False)).model
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crnn.charset import ALNUM36
-from crnn.model import TINY
+from crnn.networks import TINY
 from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import PreprocessConfig
 from pipeline.errors import BatchCheckError

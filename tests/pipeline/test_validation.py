@@ -13,7 +13,8 @@ from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
 from crnn.ctc import ctc_loss
 from crnn.metrics import Counts
-from crnn.model import SMALL, seeded
+from crnn.model import seeded
+from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
 from pipeline.labels import LabelRules

@@ -149,7 +149,7 @@ def test_a_bundle_that_does_not_tell_what_it_read_of_held_out_words_is_told(
     assert morning.drift_held_out == {}
     assert {prefix.drift_held_out for prefix in morning.prefixes} == {None}
     text = Page(Path(uri).read_text()).text
-    assert "doesn't tell what it read of held-out words" in text
+    assert "doesn't tell what it read of held-out words as it read here" in text
     assert "jobs/evaluate.py --calibrate" in text
 
 
