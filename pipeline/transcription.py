@@ -147,5 +147,5 @@ class PackAndRecognise:
 def _recognizer(reader: Reader, config: TranscribeConfig) -> Recognizer:
     device = "cuda" if config.gpu else "cpu"
     return Recognizer.load(
-        reader.source.fetch(), device=device, precision=config.precision, language=reader.language
+        reader.source.fetch(), device=device, precision=config.precision, language=reader.whole
     )

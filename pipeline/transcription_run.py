@@ -43,7 +43,8 @@ class Reader:
     model: ResolvedModel
     """Its digest names what it reads: without its language model, that of the bundle as if it had none."""
     source: ModelSource
-    language: bool
+    whole: bool
+    """Whether it reads with all that its bundle has, as it was calibrated."""
 
     @classmethod
     def of(cls, uri: str, tracking_uri: str, *, language: bool = True) -> "Reader":
@@ -59,21 +60,21 @@ class Reader:
         """
         model = resolve_model(uri, tracking_uri)
         source = ModelSource.of(uri, model, tracking_uri)
-        if not language:
-            digest = replace(Bundle.load(model.directory), language=None).fingerprint
-            version = digest if model.version == model.digest else model.version
-            model = replace(model, digest=digest, version=version)
-        return cls(model=model, source=source, language=language)
+        if language or (bundle := Bundle.load(model.directory)).language is None:
+            return cls(model=model, source=source, whole=True)
+        digest = replace(bundle, language=None).fingerprint
+        version = digest if model.version == model.digest else model.version
+        return cls(model=replace(model, digest=digest, version=version), source=source, whole=False)
 
     @property
     def title(self) -> str:
         """For a person."""
-        return self.model.title if self.language else f"{self.model.title}, without its language model"
+        return self.model.title if self.whole else f"{self.model.title}, without its language model"
 
     def pinned(self) -> dict[str, str]:
         """What a run may not change; of a model without its language model, which bundle that is, too."""
         told = {"name": self.model.name, "version": self.model.version, "digest": self.model.digest}
-        return told if self.language else {**told, "bundle": self.source.digest, "language": "left out"}
+        return told if self.whole else {**told, "bundle": self.source.digest, "language": "left out"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,13 +166,8 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         listing=listing,
         table=table,
         run_uri=run_uri,
-        held_out=held_out_readings(bundle.provenance) if _as_calibrated(config, bundle) else None,
+        held_out=held_out_readings(bundle.provenance) if reader.whole else None,
     )
-
-
-def _as_calibrated(config: TranscribeConfig, bundle: Bundle) -> bool:
-    """Whether a run reads as the bundle read what it was calibrated on."""
-    return config.language or bundle.language is None
 
 
 def _shadow(config: TranscribeConfig, tracking_uri: str, preprocess: PreprocessConfig) -> Reader | None:

@@ -1,4 +1,4 @@
-"""The network: the paper's numbers, and its arithmetic of frames."""
+"""The network: its arithmetic of frames and of operations, its blocks, its seeds."""
 
 import pytest
 import torch
@@ -6,21 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn.errors import ModelConfigError
-from crnn.model import ConvConfig, CRNNConfig, ResidualBlock, count_parameters, forward_flops, seeded
+from crnn.model import ConvConfig, CRNNConfig, ResidualBlock, forward_flops, seeded
 from crnn.networks import NETWORKS, PAPER, RESIDUAL, SMALL
-
-
-def test_the_paper_s_network_has_the_paper_s_parameters() -> None:
-    assert count_parameters(seeded(PAPER, 37, seed=0)) == 8_330_789
-
-
-def test_the_paper_s_network_gives_24_frames_at_width_100() -> None:
-    assert PAPER.num_frames(100) == 24
-
-
-def test_the_small_network_fits_a_cpu() -> None:
-    assert count_parameters(seeded(SMALL, 95, seed=0)) <= 1_600_000
-    assert forward_flops(SMALL, 95, 100) * 3 < forward_flops(PAPER, 95, 100) < 1.5e9
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -45,11 +32,6 @@ def test_counted_operations_are_those_of_torch(config: CRNNConfig) -> None:
     recurrent = frames * 2 * 2 * 4 * 256 * ((512 + 256) + (256 + 256))
     linear = frames * 2 * 512 * (256 + 37)
     assert forward_flops(config, 37, 100) == counter.get_total_flops() + recurrent + linear
-
-
-def test_the_residual_network_costs_about_as_much_as_the_paper_s() -> None:
-    assert count_parameters(seeded(RESIDUAL, 95, seed=0)) <= 8_800_000
-    assert forward_flops(RESIDUAL, 95, 100) <= 1.5e9
 
 
 def test_a_residual_block_adds_what_it_read_to_what_it_makes_of_it() -> None:

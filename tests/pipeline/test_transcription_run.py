@@ -87,7 +87,7 @@ def test_a_run_without_the_language_model_is_not_the_one_with_it(
     assert bare.reader.pinned()["bundle"] == job.model.digest
     assert bare.reader.source.fetch() == tmp_path / "worded"
     # Without one a model reads the same either way.
-    assert started(change(config, run="a")).model == started(change(config, run="b", language=False)).model
+    assert started(change(config, run="a")).reader == started(change(config, run="b", language=False)).reader
 
 
 def test_runs_without_a_name_are_named_by_the_time(config: TranscribeConfig) -> None:
