@@ -5,7 +5,7 @@ import json
 import string
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from crnn.errors import CharsetError
@@ -29,6 +29,8 @@ class Charset:
     """Read and write lower case only: labels are lower-cased before they are encoded."""
     unicode_form: UnicodeForm = "NFC"
     """Normal form of every label: NFC joins accents to letters, NFKC also unifies look-alike variants."""
+    drop_others: bool = False
+    """Labels lose the characters that have no class, instead of being refused with them."""
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -37,6 +39,7 @@ class Charset:
         twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if twice:
             raise CharsetError(f"The charset holds {twice} more than once; each character is one class.")
+        object.__setattr__(self, "_index", {c: i for i, c in enumerate(self.characters, start=1)})
         changed = [c for c in self.characters if self.normalize(c) != c]
         if changed:
             policy = f"fold_case={self.fold_case}, unicode_form={self.unicode_form}"
@@ -44,7 +47,6 @@ class Charset:
                 f"Labels are normalised ({policy}) before they are encoded, which changes {changed}: "
                 "these classes could never be reached. Remove them or change the policy."
             )
-        object.__setattr__(self, "_index", {c: i for i, c in enumerate(self.characters, start=1)})
 
     @property
     def num_classes(self) -> int:
@@ -61,7 +63,7 @@ class Charset:
         text = unicodedata.normalize(self.unicode_form, text)
         if self.fold_case:  # the form can bring capitals (ℌ), and lower-casing can decompose (İ)
             text = unicodedata.normalize(self.unicode_form, text.lower())
-        return text
+        return "".join(filter(self._index.__contains__, text)) if self.drop_others else text
 
     def unsupported(self, text: str) -> str:
         """The distinct characters of the normalised text that have no class, in order of appearance."""
@@ -90,19 +92,24 @@ class Charset:
         return "".join(self.characters[i - 1] for i in indices)
 
     def to_dict(self) -> dict[str, str | bool]:
-        """JSON form; `Charset(**d)` is its inverse."""
-        return {
+        """JSON form; `Charset(**d)` is its inverse. Only a charset that drops characters says so: those of
+        all releases have one fingerprint."""
+        values: dict[str, str | bool] = {
             "characters": self.characters,
             "fold_case": self.fold_case,
             "unicode_form": self.unicode_form,
         }
+        return values | {"drop_others": True} if self.drop_others else values
 
 
 ALNUM36 = Charset(characters=string.digits + string.ascii_lowercase, fold_case=True)
 """The field's case-insensitive protocol (Shi et al. 2015, section 3.1)."""
 
+ALNUM36_DROP = replace(ALNUM36, drop_others=True)
+"""The same for labels that hold more, which they lose, as in Baek et al. 2019: "DON'T" is read as "dont"."""
+
 LATIN94 = Charset(characters=string.digits + string.ascii_letters + string.punctuation)
 """Printable ASCII without the space, as in Bautista and Atienza 2022."""
 
-CHARSETS = {"alnum36": ALNUM36, "latin94": LATIN94}
+CHARSETS = {"alnum36": ALNUM36, "alnum36-drop": ALNUM36_DROP, "latin94": LATIN94}
 """The charsets that recipes name."""

@@ -33,8 +33,9 @@ class TrainConfig:
     network: Literal["paper", "residual", "small", "small-residual", "tiny"] = "paper"
     """paper: the network of Shi et al. 2015; residual: deeper, at its cost; small: for CPUs, a seventh of the
     parameters; small-residual: a little deeper; tiny: for tests."""
-    charset: Literal["alnum36", "latin94"] = "latin94"
-    """alnum36: digits and letters, case folded; latin94: printable ASCII."""
+    charset: Literal["alnum36", "alnum36-drop", "latin94"] = "latin94"
+    """alnum36: digits and letters, case folded; alnum36-drop: the same, and labels lose all else instead of
+    being rejected; latin94: printable ASCII."""
     start_from: str | None = None
     """A bundle to fine-tune: a folder, s3://… or models:/name@alias, with the same layers; what its charset
     shares with this run's is kept. Weights begin at random where not given."""

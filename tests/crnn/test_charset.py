@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crnn.charset import ALNUM36, BLANK, CHARSETS, LATIN94, Charset
+from crnn.charset import ALNUM36, ALNUM36_DROP, BLANK, CHARSETS, LATIN94, Charset
 from crnn.errors import CharsetError
 
 
@@ -100,3 +100,19 @@ def test_the_classes_of_a_text_as_it_stands_are_those_it_was_decoded_from() -> N
     for classes in ([1, 2], [3], [2, 1, 3, 1, 2]):
         assert marks.classes(marks.decode(classes)) == tuple(classes)
     assert marks.encode(marks.decode([1, 2])) == [3]  # one text to a reader
+
+
+@given(st.text(max_size=20))
+def test_a_charset_that_drops_others_encodes_any_text_as_what_is_left(text: str) -> None:
+    left = ALNUM36_DROP.normalize(text)
+    assert left == "".join(c for c in ALNUM36.normalize(text) if c in ALNUM36.characters)
+    assert ALNUM36_DROP.normalize(left) == left
+    assert not ALNUM36_DROP.unsupported(text)
+    assert ALNUM36_DROP.decode(ALNUM36_DROP.encode(text)) == left
+
+
+def test_a_charset_that_drops_others_is_another_and_comes_back_from_its_file() -> None:
+    assert ALNUM36_DROP.encode("DON'T!") == ALNUM36.encode("dont")
+    assert Charset(**ALNUM36_DROP.to_dict()) == ALNUM36_DROP  # type: ignore[arg-type]  # as files have it
+    assert ALNUM36_DROP.fingerprint != ALNUM36.fingerprint
+    assert "drop_others" not in ALNUM36.to_dict()
