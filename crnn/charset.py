@@ -60,14 +60,16 @@ class Charset:
 
     def normalize(self, text: str) -> str:
         """The one form in which labels are encoded, compared and written."""
-        text = unicodedata.normalize(self.unicode_form, text)
-        if self.fold_case:  # the form can bring capitals (ℌ), and lower-casing can decompose (İ)
-            text = unicodedata.normalize(self.unicode_form, text.lower())
+        text = self._formed(text)
         return "".join(filter(self._index.__contains__, text)) if self.drop_others else text
 
     def unsupported(self, text: str) -> str:
-        """The distinct characters of the normalised text that have no class, in order of appearance."""
-        return "".join(dict.fromkeys(c for c in self.normalize(text) if c not in self._index))
+        """The characters for which a label is refused: the others, none where the charset drops them."""
+        return "" if self.drop_others else self.others(text)
+
+    def others(self, text: str) -> str:
+        """The distinct characters of the text in its form that have no class, in order of appearance."""
+        return "".join(dict.fromkeys(c for c in self._formed(text) if c not in self._index))
 
     def encode(self, text: str) -> list[int]:
         """Class indices of the normalised text, each ≥ 1.
@@ -90,6 +92,12 @@ class Charset:
     def decode(self, indices: Iterable[int]) -> str:
         """The text of class indices without blanks or CTC repeats (see `crnn.decode` for those)."""
         return "".join(self.characters[i - 1] for i in indices)
+
+    def _formed(self, text: str) -> str:
+        text = unicodedata.normalize(self.unicode_form, text)
+        if self.fold_case:  # the form can bring capitals (ℌ), and lower-casing can decompose (İ)
+            text = unicodedata.normalize(self.unicode_form, text.lower())
+        return text
 
     def to_dict(self) -> dict[str, str | bool]:
         """JSON form; `Charset(**d)` is its inverse. Only a charset that drops characters says so: those of

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from crnn.charset import CHARSETS
 from jobs.cli import cell, duration, table
 from pipeline.audit import Audit
 from pipeline.fit import FitResult
@@ -84,6 +85,7 @@ def foretell(rehearsal: Rehearsal) -> str:
     outside = sum((Counter(a.outside) for a in rehearsal.audits.values()), Counter[str]()).most_common()
     shown = ", ".join(f"{c} in {cell(count)} rows" for c, count in outside[:SHOWN])
     more = f" and {len(outside) - SHOWN} more" if len(outside) > SHOWN else ""
+    fate = "dropped" if CHARSETS[config.charset].drop_others else "rejected"
     state = f"goes on after {cell(rehearsal.before)} images" if rehearsal.before else "new"
     each = f" each of {config.workers} workers" if config.workers > 1 else ""
     limit = f", at most {config.minutes:g} minutes of training" if config.minutes else ""
@@ -98,7 +100,7 @@ def foretell(rehearsal: Rehearsal) -> str:
         (
             "charset",
             f"{config.charset}: {sum(map(bool, expected.values()))} of {len(expected)} characters occur; "
-            f"outside it {f'{shown}{more}' if shown else 'none'}",
+            f"outside it {f'{shown}{more}, {fate}' if shown else 'none'}",
         ),
         ("order", f"{cell(rehearsal.images)} images in {cell(rehearsal.windows)} windows{limit}"),
         ("steps", f"about {cell(rehearsal.steps)}, of {cell(config.pack_columns)} pixel columns{each}"),

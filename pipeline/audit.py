@@ -53,7 +53,7 @@ class Audit:
     characters: Mapping[str, int]
     """How often each character of the charset comes in kept labels, normalised; 0 where it doesn't."""
     outside: Mapping[str, int]
-    """Rows that hold a character outside the charset, by the character."""
+    """Rows that hold a character outside the charset, by the character: rejected, or kept without it."""
 
     @property
     def kept(self) -> int:
@@ -191,8 +191,10 @@ def _look(rows: Iterable[Mapping[str, Any]], rules: LabelRules) -> _ShardAudit:
             named = {name: row[name] for name in ("id", "source", "text")}
             rejects.append(named | {"reason": error.reason, "detail": error.detail})
             if error.reason == OUTSIDE_CHARSET:
-                outside.update(rules.charset.unsupported(text))
+                outside.update(rules.charset.others(text))
             continue
+        if rules.charset.drop_others:
+            outside.update(rules.charset.others(text))
         targets.append(target)
         columns += rules.preprocess.scaled_width(row["width"], row["height"])
         padded += canonical

@@ -1,6 +1,7 @@
 """The lexicons of an evaluation: text files and the images' own, asked in the form of a protocol."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from crnn.charset import Charset
@@ -36,7 +37,9 @@ def asked_charset(protocol: Protocol, own: Charset) -> Charset:
     """The charset in which lexicons are asked: the protocol's, else the recogniser's own."""
     if protocol.characters is None:
         return own
-    return Charset(characters=protocol.characters, fold_case=protocol.fold_case)
+    asked = Charset(characters=protocol.characters, fold_case=protocol.fold_case)
+    # Entries in the protocol's form hold nothing to drop.
+    return own if replace(own, drop_others=False) == asked else asked
 
 
 def asked_lexicon(

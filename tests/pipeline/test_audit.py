@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from crnn.charset import ALNUM36
+from crnn.charset import ALNUM36, ALNUM36_DROP
 from crnn.networks import SMALL
 from crnn.preprocess import PreprocessConfig
 from pipeline.audit import REJECTS, REPORT, audit, read_audit
@@ -75,6 +75,13 @@ def test_rejected_rows_are_counted_by_reason_and_written_out(
     report.write_text(json.dumps({k: v for k, v in json.loads(report.read_text()).items() if k != "tight"}))
     assert read_audit(str(tmp_path / "report")) is None
     assert audit(*data, RULES, str(tmp_path / "report")) == found
+
+
+def test_what_labels_lose_to_a_charset_that_drops_others_is_counted(data: tuple[str, Manifest]) -> None:
+    found = audit(*data, replace(RULES, charset=ALNUM36_DROP), None)
+    assert found.read == 30 == found.kept + sum(found.rejected.values())
+    assert found.rejected == {"empty_label": 2, "label_too_long": 1}  # "" and "Ω"; "naïve" is "nave"
+    assert found.outside == {"ï": 1}
 
 
 def test_of_a_stream_a_sample_is_read_and_its_rejects_are_named(tiny_assets: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crnn.charset import LATIN94
+from crnn.charset import ALNUM36_DROP, LATIN94
 from crnn.lexicon import LexiconError
 from crnn.metrics import PROTOCOLS
 from pipeline.errors import ConfigError
@@ -37,6 +37,14 @@ def test_as_it_is_a_lexicon_is_asked_in_the_recognisers_own_charset() -> None:
     assert asked_charset(protocol, LATIN94) == LATIN94
     lexicon, notes = asked_lexicon(["Don't", "café"], protocol, LATIN94)
     assert (lexicon.entries, notes) == (("Don't",), {"outside_charset": 1})
+
+
+def test_a_recogniser_of_a_protocol_s_characters_is_asked_in_its_own_charset_whatever_it_drops() -> None:
+    protocol = PROTOCOLS["alnum36"]
+    assert asked_charset(protocol, ALNUM36_DROP) is ALNUM36_DROP
+    lexicon, _ = asked_lexicon(["Don't", "plain"], protocol, ALNUM36_DROP)
+    assert lexicon.entries == ("dont", "plain")
+    assert asked_charset(PROTOCOLS["alnum62"], ALNUM36_DROP) != ALNUM36_DROP
 
 
 def test_entries_that_lose_letters_are_counted_and_those_that_lose_signs_are_not() -> None:
