@@ -29,8 +29,9 @@ from crnn.model import CRNN, ConvConfig, CRNNConfig
 from crnn.preprocess import PreprocessConfig
 from crnn.vocabulary import Vocabulary
 
-SCHEMA_VERSION, WITH_VOCABULARY = 2, 3
-"""Of bundles without a vocabulary, as releases before vocabularies wrote and read them, and with one."""
+SCHEMA_VERSION, WITH_VOCABULARY, CALIBRATED_ALONE = SCHEMAS = 2, 3, 4
+"""Of bundles without a vocabulary, as releases before vocabularies wrote and read them; with one; and with
+confidences for what the network reads alone."""
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 LANGUAGE = "language.safetensors"
@@ -50,6 +51,8 @@ class Bundle:
     weights: Mapping[str, Tensor]
     calibration: Mapping[str, float] = field(default_factory=dict)
     """Parameters of `crnn.calibration`; empty means that confidence is the path's own probability."""
+    calibration_alone: Mapping[str, float] = field(default_factory=dict)
+    """The same for what is read without the language model, if there is one; empty takes the others."""
     language: Fusion | None = None
     """The language model that it reads with; None reads what the network sees alone."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -63,12 +66,20 @@ class Bundle:
             )
         if self.language is not None and self.language.model.charset != self.charset:
             raise BundleError("The language model writes another charset than the network.")
+        if self.calibration_alone and self.language is None:
+            raise BundleError("Without a language model there is one way to read, and one calibration.")
 
     @property
     def reading(self) -> PreprocessConfig:
         """How images are prepared for reading. Likelihoods of texts of several lengths don't compare: until
         they are calibrated no image is read turned, and a fresh bundle reads as it did in training."""
         return self.preprocess if self.calibration else replace(self.preprocess, turn=0)
+
+    def alone(self) -> "Bundle":
+        """What reads as this does without its language model, with the confidences for that where there are
+        some."""
+        calibration = self.calibration_alone or self.calibration
+        return replace(self, language=None, calibration=calibration, calibration_alone={})
 
     def model(self) -> CRNN:
         """The network with these weights, in evaluation mode, fp32, on the CPU.
@@ -134,10 +145,10 @@ class Bundle:
             raise BundleError(
                 f"{directory / DESCRIPTION} is damaged ({error!r}); fetch the bundle again."
             ) from error
-        if version not in (SCHEMA_VERSION, WITH_VOCABULARY):
+        if version not in SCHEMAS:
             raise BundleError(
-                f"{directory} has bundle schema {version}; this release reads {SCHEMA_VERSION} and "
-                f"{WITH_VOCABULARY}. Use the release that wrote it, or train again."
+                f"{directory} has bundle schema {version}; this release reads {SCHEMAS[0]} to {SCHEMAS[-1]}. "
+                "Use the release that wrote it, or train again."
             )
         try:
             if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
@@ -151,6 +162,7 @@ class Bundle:
                 language=_language(directory, description.get("language"), charset),
                 preprocess=PreprocessConfig.from_dict(description["preprocess"]),
                 calibration=description["calibration"],
+                calibration_alone=description.get("calibration_alone", {}),
                 provenance=description["provenance"],
                 weights=safetensors.torch.load(weights),
             )
@@ -166,13 +178,16 @@ class Bundle:
 
     def _description(self) -> dict[str, Any]:
         worded = self.language is not None and self.language.vocabulary is not None
+        version = WITH_VOCABULARY if worded else SCHEMA_VERSION
         described: dict[str, Any] = {
-            "schema_version": WITH_VOCABULARY if worded else SCHEMA_VERSION,
+            "schema_version": CALIBRATED_ALONE if self.calibration_alone else version,
             "network": self.network.to_dict(),
             "charset": self.charset.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "calibration": dict(self.calibration),
         }
+        if self.calibration_alone:
+            described["calibration_alone"] = dict(self.calibration_alone)
         if self.language is not None:
             checksum = hashlib.sha256(_language_bytes(self.language)).hexdigest()
             described["language"] = self.language.config.to_dict() | {"sha256": checksum}

@@ -60,7 +60,7 @@ class Recognizer:
         precision: As `crnn.precision`; fp32 gives the same text on every machine, bf16 nearly always.
         max_columns: Pixel columns of one batch, Σ width: what bounds memory.
         language: Whether to read with the bundle's language model, if it has one, and to look again where
-            that is unsure: its confidences are calibrated for that.
+            that is unsure; without, `bundle` is `Bundle.alone`.
 
     Raises:
         BundleError: The weights don't fit the network.
@@ -76,8 +76,8 @@ class Recognizer:
         max_columns: int = 16_384,
         language: bool = True,
     ) -> None:
-        self.bundle = bundle
-        self._fusion = bundle.language if language else None
+        self.bundle = bundle = bundle if language else bundle.alone()
+        self._fusion = bundle.language
         self.device = torch.device(device)
         self.max_columns = max_columns
         self._posteriors = Posteriors(bundle, self.device, precision)

@@ -65,7 +65,8 @@ class EvaluateConfig:
     """The alias that is guarded."""
     calibrate: str | None = None
     """Folder for a copy of the bundle whose confidences are calibrated on these data sets: held-out words of
-    the kind to be read."""
+    the kind to be read. With --no-language those of what it reads without its language model; the others
+    stay."""
     register_as: str | None = None
     """Registered model of which the calibrated bundle becomes a version."""
     output: str | None = None
@@ -89,10 +90,8 @@ class EvaluateConfig:
             raise ConfigError(
                 "--register-as is for the calibrated bundle; say where it goes with --calibrate."
             )
-        if not self.language and (self.calibrate or self.promote):
-            raise ConfigError(
-                "--no-language leaves out what a bundle reads with: calibrate and promote it as it reads."
-            )
+        if not self.language and self.promote:
+            raise ConfigError("--no-language leaves out what a bundle reads with: promote it as it reads.")
         if self.promote and self.compare:
             raise ConfigError("--promote compares with the champion already; leave --compare away.")
 
@@ -144,7 +143,7 @@ def run(config: EvaluateConfig) -> int:
     if config.peers:
         print(f"\n{table(PEER_HEADERS, peer_rows(report, read_with_peers(report)))}")
     if config.calibrate:
-        _calibrate(report, config.calibrate, config.register_as, tracking_uri)
+        _calibrate(report, config, tracking_uri)
     return ExitCode.OK if verdict is None or verdict.promote else ExitCode.INCOMPLETE
 
 
@@ -190,13 +189,17 @@ def _rival(config: EvaluateConfig, tracking_uri: str) -> list[str]:
     return [champion.uri]
 
 
-def _calibrate(report: EvaluationReport, folder: str, name: str | None, tracking_uri: str) -> None:
+def _calibrate(report: EvaluationReport, config: EvaluateConfig, tracking_uri: str) -> None:
+    folder, name = config.calibrate, config.register_as
+    assert folder
     bundle = Bundle.load(report.model.directory)
     done = calibrate(report, bundle.charset)
-    with_calibration(bundle, done).save(folder)
+    alone = not config.language and bundle.language is not None
+    with_calibration(bundle, done, alone=alone).save(folder)
+    read = "what is read without the language model" if alone else "what is read"
     print(
-        f"\nCalibrated on {done.words:,} words, right where they are the truth as the charset writes it, "
-        f"whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
+        f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset writes "
+        f"it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
         f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
     )
     if name:

@@ -81,7 +81,7 @@ def run(config: ShipConfig) -> int:
     training, bundle = _origin(config)
     name = config.name or training.run
     with connect_ray():
-        bundle = replace(bundle, language=None)  # a run that began with a bundle has its
+        bundle = bundle.alone()  # a run that began with a bundle has its language model
         if config.strings:
             drawn = Assets.open(config.words or config.assets)
             model = learn_language(drawn, bundle.charset, strings=config.strings, seed=training.seed)
@@ -166,10 +166,12 @@ def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: Mappi
 
 
 def _calibrated(bundle: Bundle, config: ShipConfig) -> Bundle:
-    with TemporaryDirectory() as name:
-        bundle.save(name)
-        report = _evaluate(Path(name), config, PROTOCOLS[0], config.calibrate_on)
-    return with_calibration(bundle, calibrate(report, bundle.charset))
+    for language in (True, False) if bundle.language else (True,):
+        with TemporaryDirectory() as name:
+            bundle.save(name)
+            report = _evaluate(Path(name), config, PROTOCOLS[0], config.calibrate_on, language=language)
+        bundle = with_calibration(bundle, calibrate(report, bundle.charset), alone=not language)
+    return bundle
 
 
 def _evaluate(

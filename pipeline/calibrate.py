@@ -13,6 +13,9 @@ from crnn.checkpoint import Bundle
 from pipeline.evaluation import EvaluationReport
 from pipeline.histograms import Histograms, count_readings
 
+WHOLE, ALONE = "calibration", "calibration_alone"
+"""What a bundle and its provenance call the confidences of all that it reads with, and of its network."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibrated:
@@ -85,7 +88,16 @@ def calibrate(report: EvaluationReport, charset: Charset) -> Calibrated:
     )
 
 
-def with_calibration(bundle: Bundle, done: Calibrated) -> Bundle:
-    """The bundle with these confidences and where they come from; the texts it reads stay the same."""
-    provenance = {**bundle.provenance, "calibration": done.to_dict()}
-    return replace(bundle, calibration=done.calibration.to_dict(), provenance=provenance)
+def with_calibration(bundle: Bundle, done: Calibrated, *, alone: bool = False) -> Bundle:
+    """The bundle with these confidences and where they come from; the texts it reads stay the same.
+
+    Args:
+        bundle: What was evaluated.
+        done: The confidences.
+        alone: They are of what it reads without its language model; those with it stay.
+    """
+    provenance = {**bundle.provenance, ALONE if alone else WHOLE: done.to_dict()}
+    fitted = done.calibration.to_dict()
+    if alone:
+        return replace(bundle, calibration_alone=fitted, provenance=provenance)
+    return replace(bundle, calibration=fitted, provenance=provenance)

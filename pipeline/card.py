@@ -9,6 +9,7 @@ from crnn.checkpoint import Bundle
 from crnn.metrics import Counts
 from crnn.model import count_parameters, forward_flops
 from pipeline.breakdown import by_length, trust
+from pipeline.calibrate import ALONE, WHOLE
 from pipeline.evaluation import EvaluationReport, accuracy_interval
 
 SHEET = "errors-{}.png"
@@ -104,7 +105,7 @@ def model_card(
             "",
             *_lengths(main),
             "",
-            _calibrated(bundle.provenance["calibration"]),
+            _calibrated(bundle.provenance),
             "",
             *_trust(main),
             "",
@@ -176,13 +177,18 @@ def _lengths(report: EvaluationReport) -> list[str]:
     )
 
 
-def _calibrated(done: Mapping[str, Any]) -> str:
+def _calibrated(provenance: Mapping[str, Any]) -> str:
+    done, alone = provenance[WHOLE], provenance.get(ALONE)
+    besides = f"; of the network alone, {_errors(alone)}" if alone else ""
     return (
         "Confidence is the probability that the text is right as written, capitals and punctuation included, "
         f"fitted on {done['words']:,} words of {', '.join(done['data'])}: its error on words that were not "
-        f"fitted is {done['error_after']:.3f} ({done['error_before']:.3f} before). Below, errors and shares "
-        "under the first protocol."
+        f"fitted is {_errors(done)}{besides}. Below, errors and shares under the first protocol."
     )
+
+
+def _errors(done: Mapping[str, Any]) -> str:
+    return f"{done['error_after']:.3f} ({done['error_before']:.3f} before)"
 
 
 def _trust(report: EvaluationReport) -> list[str]:

@@ -29,11 +29,12 @@ def count_readings(readings: Iterable[tuple[str, float]]) -> dict[str, dict[str,
     return {name: dict(sorted(counts.items())) for name, counts in found.items()}
 
 
-def held_out_readings(provenance: Mapping[str, Any]) -> Histograms | None:
+def held_out_readings(provenance: Mapping[str, Any], calibration: str) -> Histograms | None:
     """What a bundle's model read of the held-out words that it was calibrated on; None where it isn't told.
 
     Args:
         provenance: The bundle's.
+        calibration: Which, as `pipeline.calibrate` names them.
     """
-    found = provenance.get("calibration", {}).get("readings")
+    found = provenance.get(calibration, {}).get("readings")
     return found if isinstance(found, Mapping) and QUERIES.keys() <= found.keys() else None

@@ -15,6 +15,7 @@ from typing import Any
 from crnn.checkpoint import Bundle
 from crnn.preprocess import PreprocessConfig
 from pipeline import provenance
+from pipeline.calibrate import ALONE, WHOLE
 from pipeline.errors import ConfigError, ObjectNotFoundError, UnpublishedError
 from pipeline.histograms import Histograms, held_out_readings
 from pipeline.lease import Lease
@@ -44,7 +45,7 @@ class Reader:
     """Its digest names what it reads: without its language model, that of the bundle as if it had none."""
     source: ModelSource
     whole: bool
-    """Whether it reads with all that its bundle has, as it was calibrated."""
+    """Whether it reads with all that its bundle has."""
 
     @classmethod
     def of(cls, uri: str, tracking_uri: str, *, language: bool = True) -> "Reader":
@@ -62,7 +63,7 @@ class Reader:
         source = ModelSource.of(uri, model, tracking_uri)
         if language or (bundle := Bundle.load(model.directory)).language is None:
             return cls(model=model, source=source, whole=True)
-        digest = replace(bundle, language=None).fingerprint
+        digest = bundle.alone().fingerprint
         version = digest if model.version == model.digest else model.version
         return cls(model=replace(model, digest=digest, version=version), source=source, whole=False)
 
@@ -166,7 +167,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         listing=listing,
         table=table,
         run_uri=run_uri,
-        held_out=held_out_readings(bundle.provenance) if reader.whole else None,
+        held_out=held_out_readings(bundle.provenance, WHOLE if reader.whole else ALONE),
     )
 
 

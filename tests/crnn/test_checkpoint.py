@@ -124,6 +124,31 @@ def test_a_language_model_that_is_damaged_missing_or_of_another_charset_is_refus
         Bundle.load(tmp_path)
 
 
+def test_confidences_of_the_network_alone_travel_beside_those_with_the_language_model(tmp_path: Path) -> None:
+    whole, alone = {"temperature": 1.5}, {"temperature": 2.5}
+    bundle = replace(fluent_bundle(), calibration=whole, calibration_alone=alone)
+    bundle.save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+    assert (loaded.calibration, loaded.calibration_alone) == (whole, alone)
+    assert loaded.fingerprint == bundle.fingerprint != replace(bundle, calibration_alone={}).fingerprint
+    bare = loaded.alone()
+    assert (bare.language, bare.calibration, bare.calibration_alone) == (None, alone, {})
+    assert replace(fluent_bundle(), calibration=whole).alone().calibration == whole
+    with pytest.raises(BundleError, match="one way to read"):
+        replace(bundle, language=None)
+
+
+def test_only_a_bundle_with_confidences_of_the_network_alone_asks_for_a_release_that_knows_them(
+    tmp_path: Path,
+) -> None:
+    bundle = replace(fluent_bundle(), calibration={"temperature": 1.5})
+    for alone, version in (({}, 2), ({"temperature": 2.5}, 4)):
+        replace(bundle, calibration_alone=alone).save(tmp_path)
+        described = json.loads((tmp_path / DESCRIPTION).read_text())
+        assert described["schema_version"] == version
+        assert ("calibration_alone" in described) == bool(alone)
+
+
 def test_the_fingerprint_changes_with_what_changes_texts_and_with_nothing_else() -> None:
     bundle = small_bundle()
     assert replace(bundle, provenance={"note": "x"}).fingerprint == bundle.fingerprint

@@ -1,20 +1,26 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+from crnn.calibration import Calibration
 from crnn.charset import ALNUM36
 from crnn.checkpoint import Bundle
+from crnn.fusion import Fusion
+from crnn.language_model import CharacterModel
 from crnn.model import CRNN
 from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
+from crnn.recognizer import Recognizer
 from jobs.evaluate import main
 from pipeline.manifest import Manifest
 from pipeline.mlflow_run import mlflow_client
@@ -104,7 +110,7 @@ def test_two_models_are_compared_image_by_image_and_all_of_it_is_kept(
     printed = capsys.readouterr().out
     assert "against crnn version 2" in printed
     assert "x by length" in printed
-    assert "Calibrated on 220 words, right where they are the truth as the charset writes it" in printed
+    assert "Calibrated what is read on 220 words, right where they are the truth" in printed
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["tables"]["differences"]["rows"] == [["x", 220, 120, 100, 9.09]]
     assert report["metrics"]["evaluation/x/lexicon_few"] == pytest.approx(100 / 220)
@@ -117,6 +123,27 @@ def test_two_models_are_compared_image_by_image_and_all_of_it_is_kept(
     calibrated = Bundle.load(tmp_path / "calibrated")
     assert calibrated.calibration
     assert resolve_model("models:/sure/1", registry).digest == calibrated.fingerprint
+
+
+def test_what_is_read_without_the_language_model_has_confidences_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sure = {"bias": 9.0, "likelihood": -1.0, "curvature": 0.0, "length": 0.0}
+    fluent = replace(constant("a"), calibration=sure, language=Fusion(model=CharacterModel(["b"], ALNUM36)))
+    fluent.save(tmp_path / "bundle")
+    command = ["--model", str(tmp_path / "bundle"), "--data", f"x={data_set(tmp_path / 'data', 'ab' * 110)}"]
+    command += ["--no-language", "--tracking", f"sqlite:///{tmp_path}/m.db"]
+    assert main([*command, "--calibrate", str(tmp_path / "calibrated")]) == 0
+    assert "Calibrated what is read without the language model on 220 words" in capsys.readouterr().out
+    calibrated = Bundle.load(tmp_path / "calibrated")
+    assert calibrated.calibration == sure
+    assert calibrated.provenance["calibration_alone"]["words"] == 220
+    image = np.full((32, 60), 90, np.uint8)
+    (read,) = Recognizer(calibrated, language=False)([image])
+    fitted = Calibration.from_dict(calibrated.calibration_alone)
+    assert fitted
+    assert (read.text, read.confidence) == ("a", fitted.confidence(read.log_prob, 1))
+    assert read.confidence < 0.7  # half of them were right; `sure` would say 1
 
 
 def test_the_alias_moves_only_to_a_model_that_is_not_worse_and_the_verdict_is_kept_whatever_fails(
@@ -162,7 +189,6 @@ def test_only_registered_models_can_be_promoted(tmp_path: Path, capsys: pytest.C
         (["--data", "a=nowhere", "--margin", "2"], 2, "margin"),
         (["--data", "a=nowhere", "--promote", "--compare", "x"], 2, "leave --compare away"),
         (["--data", "a=nowhere", "--no-language", "--promote"], 2, "as it reads"),
-        (["--data", "a=nowhere", "--no-language", "--calibrate", "x"], 2, "as it reads"),
         (["--data", "a=nowhere", "--register-as", "x"], 2, "--calibrate"),
     ],
 )

@@ -76,7 +76,9 @@ def test_a_finished_run_is_shipped_with_its_card(
     assert bundle.language
     assert bundle.language.model.log_prob("yang") > bundle.language.model.log_prob("gnay")
     assert bundle.calibration
-    assert bundle.provenance["calibration"]["words"] == len(WORDS) * 30
+    assert bundle.calibration_alone
+    for calibration in ("calibration", "calibration_alone"):
+        assert bundle.provenance[calibration]["words"] == len(WORDS) * 30
     card = (shipped / "README.md").read_text()
     origin = "| began with | `zero` `0abc`, after 500 pictures |"
     otherwise = "--window-rows 1 --pack-columns 1 --preprocess.contrast 30.0 --optimizer.learning-rate 0.5"
@@ -87,6 +89,7 @@ def test_a_finished_run_is_shipped_with_its_card(
     assert re.search(r"\| words \| 210 \| [\d.]+ \([\d.]+ to [\d.]+\) \|", card)
     assert re.search(r"\| words, network alone \| 210 \| [\d.]+ \(", card)
     assert "6-gram of characters" in card
+    assert re.search(r"not fitted is 0\.\d+ \(0\.\d+ before\); of the network alone, 0\.\d+ \(", card)
     assert (shipped / "errors-words.png").read_bytes().startswith(b"\x89PNG")
     for text in (card, (shipped / "bundle.json").read_text()):
         assert str(tmp_path) not in text

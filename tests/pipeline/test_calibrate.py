@@ -11,7 +11,7 @@ from crnn.metrics import PROTOCOLS
 from crnn.model import CRNN
 from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
-from pipeline.calibrate import calibrate, with_calibration
+from pipeline.calibrate import WHOLE, calibrate, with_calibration
 from pipeline.evaluation import EvaluationReport, score
 from pipeline.histograms import held_out_readings
 from pipeline.protocols import FILTERS
@@ -91,7 +91,7 @@ def test_the_bundle_keeps_the_calibration_and_its_texts(tmp_path: Path) -> None:
     assert loaded.calibration == pytest.approx(done.calibration.to_dict())
     assert loaded.provenance["calibration"] == done.to_dict()
     assert done.to_dict()["data"] == {"set": "f"}
-    counted = held_out_readings(loaded.provenance)
+    counted = held_out_readings(loaded.provenance, WHOLE)
     assert counted is not None
     assert counted["length"] == {"04": 500}
     assert sum(counted["confidence"].values()) == 500

@@ -32,6 +32,8 @@ def test_python_and_sql_count_the_same() -> None:
 
 def test_a_bundle_tells_what_it_read_or_does_not() -> None:
     counted = count_readings([("a", 0.5)])
-    assert held_out_readings({"calibration": {"words": 1, "readings": counted}}) == counted
+    told = {"calibration": {"words": 1, "readings": counted}}
+    assert held_out_readings(told, "calibration") == counted
+    assert held_out_readings(told, "calibration_alone") is None
     for older in ({}, {"calibration": {"words": 1}}, {"calibration": {"readings": {"length": {}}}}):
-        assert held_out_readings(older) is None
+        assert held_out_readings(older, "calibration") is None
