@@ -88,6 +88,7 @@ def probe() -> TrainConfig:
         data=("out/probe/train",),
         validation=("held_out=out/probe/held-out",),
         network="small-residual",
+        charset="alnum36-drop",
         optimizer=OptimizerConfig(warmup=0.02, decay=0.5, intermediate=0.3),
         images=300_000,
         save_every=300_000,
