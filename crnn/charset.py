@@ -61,7 +61,12 @@ class Charset:
     def normalize(self, text: str) -> str:
         """The one form in which labels are encoded, compared and written."""
         text = self._formed(text)
-        return "".join(filter(self._index.__contains__, text)) if self.drop_others else text
+        while self.drop_others:
+            left = "".join(filter(self._index.__contains__, text))
+            text = self._formed(left)  # what comes together can be joined, or end a word
+            if text == left:
+                break
+        return text
 
     def unsupported(self, text: str) -> str:
         """The characters for which a label is refused: the others, none where the charset drops them."""
@@ -70,6 +75,11 @@ class Charset:
     def others(self, text: str) -> str:
         """The distinct characters of the text in its form that have no class, in order of appearance."""
         return "".join(dict.fromkeys(c for c in self._formed(text) if c not in self._index))
+
+    def foreign(self, text: str) -> str:
+        """Those of them without which it is another word: all, or where they are dropped letters and digits
+        alone, since "don't" can be "dont", but "café" isn't "caf"."""
+        return "".join(c for c in self.others(text) if not self.drop_others or c.isalnum())
 
     def encode(self, text: str) -> list[int]:
         """Class indices of the normalised text, each ≥ 1.

@@ -29,9 +29,9 @@ from crnn.model import CRNN, ConvConfig, CRNNConfig
 from crnn.preprocess import PreprocessConfig
 from crnn.vocabulary import Vocabulary
 
-SCHEMA_VERSION, WITH_VOCABULARY, CALIBRATED_ALONE = SCHEMAS = 2, 3, 4
+SCHEMA_VERSION, WITH_VOCABULARY, LATEST = SCHEMAS = 2, 3, 4
 """Of bundles without a vocabulary, as releases before vocabularies wrote and read them; with one; and with
-confidences for what the network reads alone."""
+confidences for what the network reads alone, or a charset that drops what it can't write."""
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 LANGUAGE = "language.safetensors"
@@ -180,7 +180,7 @@ class Bundle:
         worded = self.language is not None and self.language.vocabulary is not None
         version = WITH_VOCABULARY if worded else SCHEMA_VERSION
         described: dict[str, Any] = {
-            "schema_version": CALIBRATED_ALONE if self.calibration_alone else version,
+            "schema_version": LATEST if self.calibration_alone or self.charset.drop_others else version,
             "network": self.network.to_dict(),
             "charset": self.charset.to_dict(),
             "preprocess": self.preprocess.to_dict(),

@@ -65,7 +65,7 @@ class CharacterModel:
         seen: dict[tuple[int, ...], dict[int, float]] = {}
         for word in words:
             weight = weights.get(word, unit) / unit
-            if not weight or charset.unsupported(word):
+            if not weight or charset.foreign(word) or (word and not charset.normalize(word)):
                 continue
             # The end of the word takes the blank's place: texts hold no blanks.
             codes = (*charset.encode(word), BLANK)

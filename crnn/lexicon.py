@@ -1,8 +1,9 @@
 """Reading words that are known to be in a list: argmax of p(entry | image), exact for lists of any size.
 
 Policy. Entries are normalised as the charset says (case, Unicode form) and what is read is the entry in that
-form. Blank entries, repeated ones and those with characters outside the charset are dropped and counted:
-accents are not stripped, since "cafe" and "café" are different words. Entries longer than any image has
+form. Blank entries, repeated ones and those with characters outside the charset, or with letters outside
+one that drops the rest of a label, are dropped and counted: accents are not stripped, since "cafe" and "café"
+are different words. Entries longer than any image has
 frames are dropped too. Of equally likely entries the one that stands first wins. Where no entry lies within
 the asked edit distance of the best path, those nearest to it are considered. Where no entry fits into the
 image's frames, the text is empty and its confidence 0.
@@ -58,7 +59,7 @@ class Lexicon:
                 continue
             text, codes = _codes(word.strip(), charset)
             if not text or codes is None:
-                dropped["outside_charset" if text else "blank"] += 1
+                dropped["blank" if codes == () else "outside_charset"] += 1
             elif text in found:
                 dropped["duplicate"] += 1
             else:
@@ -265,7 +266,7 @@ def _codes(word: str, charset: Charset) -> tuple[str, tuple[int, ...] | None]:
     """The normalised word and its classes, None where it holds a character outside; per-image lexicons of one
     set share most of their words."""
     text = charset.normalize(word)
-    return text, None if charset.unsupported(word) else tuple(charset.encode(word))
+    return text, None if charset.foreign(word) else tuple(charset.encode(word))
 
 
 def _path_texts(log_probs_NTV: Tensor, charset: Charset | Folding) -> list[str]:

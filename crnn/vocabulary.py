@@ -47,7 +47,7 @@ class Vocabulary:
         found: dict[bytes, float] = {}
         for word, frequency in words.items():
             key = charset.normalize(word).strip(beside).lower().encode()
-            if 0 < len(key) <= _LONGEST and not _CONTROL.intersection(key) and not charset.unsupported(word):
+            if 0 < len(key) <= _LONGEST and not _CONTROL.intersection(key) and not charset.foreign(word):
                 found[key] = found.get(key, 0.0) + frequency / most
         if not found:
             raise ValueError("A vocabulary holds one word at least that the charset can write.")

@@ -110,8 +110,8 @@ def _steps(
     yield synthesize.main, ("scene", "--output", learnt, "--rows", images, *seed, *drawn)
     yield synthesize.main, ("scene", "--output", held_out, "--rows", few, "--split", "validation", *drawn)
     sets = ("--data", learnt, "--validation", f"held_out={held_out}")
-    # A few labels may hold nothing that the charset has: no second round begins to make up for them.
-    enough = str(config.images - config.images // 50)
+    # All shards, and no second round to make up for a few labels that can't be learnt from.
+    enough = str(config.images - min(shard.rows for shard in Manifest.read(learnt).shards) + 1)
     length = ("--images", enough, "--save-every", images)
     yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed, *config.training)
 

@@ -85,7 +85,8 @@ def foretell(rehearsal: Rehearsal) -> str:
     outside = sum((Counter(a.outside) for a in rehearsal.audits.values()), Counter[str]()).most_common()
     shown = ", ".join(f"{c} in {cell(count)} rows" for c, count in outside[:SHOWN])
     more = f" and {len(outside) - SHOWN} more" if len(outside) > SHOWN else ""
-    fate = "dropped" if CHARSETS[config.charset].drop_others else "rejected"
+    drops = CHARSETS[config.charset].drop_others
+    fate = "dropped, with the row where nothing is left" if drops else "rejected"
     state = f"goes on after {cell(rehearsal.before)} images" if rehearsal.before else "new"
     each = f" each of {config.workers} workers" if config.workers > 1 else ""
     limit = f", at most {config.minutes:g} minutes of training" if config.minutes else ""

@@ -179,7 +179,8 @@ def _lengths(report: EvaluationReport) -> list[str]:
 
 def _calibrated(provenance: Mapping[str, Any]) -> str:
     done, alone = provenance[WHOLE], provenance.get(ALONE)
-    besides = f"; of the network alone, {_errors(alone)}" if alone else ""
+    # By the confidences that were there before: by those of the whole.
+    besides = f"; confidences of the network alone are fitted apart: {_errors(alone)}" if alone else ""
     return (
         "Confidence is the probability that the text is right as written, capitals and punctuation included, "
         f"fitted on {done['words']:,} words of {', '.join(done['data'])}: its error on words that were not "

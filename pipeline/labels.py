@@ -44,9 +44,10 @@ class LabelRules:
         Raises:
             LabelRejectedError: The sample can't be learnt from.
         """
-        if not self.charset.normalize(text):
+        left = self.charset.normalize(text)
+        outside = self.charset.unsupported(text) if left else self.charset.others(text)
+        if not left and not outside:
             raise LabelRejectedError(EMPTY_LABEL, "the label holds no character")
-        outside = self.charset.unsupported(text)
         if outside:
             raise LabelRejectedError(OUTSIDE_CHARSET, f"{text!r} holds {' '.join(outside)}")
         target = self.charset.encode(text)

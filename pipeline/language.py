@@ -53,10 +53,8 @@ def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary | None:
     words: Counter[str] = Counter()
     for name, table in tables.items():
         scale = _SHARES[name] / sum(table.values())
-        words.update(
-            {word: scale * weight for word, weight in table.items() if not charset.unsupported(word)}
-        )
-    return Vocabulary(words, charset) if words else None
+        words.update({word: scale * weight for word, weight in table.items() if not charset.foreign(word)})
+    return Vocabulary(words, charset) if any(map(charset.normalize, words)) else None
 
 
 def learn_n_gram(assets: Assets, charset: Charset, *, strings: int, seed: int) -> CharacterModel:
@@ -70,7 +68,7 @@ def learn_n_gram(assets: Assets, charset: Charset, *, strings: int, seed: int) -
     """
     config = scene().words
     drawn = config.characters or assets.characters
-    writable = "".join(c for c in drawn if not charset.unsupported(c))
+    writable = "".join(c for c in drawn if not charset.foreign(c))
     words = Words(assets, replace(config, characters=writable), "train")
     generator = np.random.default_rng(seed)
     counts: Counter[str] = Counter()

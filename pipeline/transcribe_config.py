@@ -44,8 +44,9 @@ class TranscribeConfig:
     """Texts below it get status low_confidence."""
     language: bool = True
     """Read with the model's language model, where it has one, and look again where that is unsure. Codes may
-    be read better without, and are read faster: the table then holds texts and digest of another model. The
-    shadow model keeps its own."""
+    be read better without, and are read faster: the table then holds texts and digest of another model. A
+    bundle that wasn't calibrated for that too, by jobs/evaluate.py --no-language --calibrate, has only the
+    confidences for reading with it. The shadow model keeps its own."""
     n_best: int = 1
     """Texts of an image to keep: with 5, column alternatives holds the 4 likeliest others. Beam search finds
     them, which takes about as long as the network."""

@@ -42,7 +42,7 @@ class Reader:
     """A model and how every node gets it."""
 
     model: ResolvedModel
-    """Its digest names what it reads: without its language model, that of the bundle as if it had none."""
+    """Its digest names what it reads: without its language model, that of `Bundle.alone`."""
     source: ModelSource
     whole: bool
     """Whether it reads with all that its bundle has."""
@@ -96,8 +96,8 @@ class Transcription:
     run_uri: str
     """Folder of the run's records."""
     held_out: Histograms | None
-    """What the model read of the words that it was calibrated on; None where its bundle doesn't tell, or
-    where it read them with a language model and does without now."""
+    """What the model read of the words that it was calibrated on, with its language model or without, as it
+    reads now; None where its bundle doesn't tell."""
 
     @property
     def model(self) -> ResolvedModel:
@@ -163,7 +163,7 @@ def begin(config: TranscribeConfig, run: str, lease: Lease) -> Transcription:
         reader=reader,
         shadow=shadow,
         canaries=canaries,
-        preprocess=bundle.reading,
+        preprocess=(bundle if reader.whole else bundle.alone()).reading,
         listing=listing,
         table=table,
         run_uri=run_uri,

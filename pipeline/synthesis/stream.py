@@ -77,7 +77,7 @@ class Stream:
             raise ConfigError(f"{uri}: echo is 1 to {MAX_ECHO}; {echo} isn't.")
         pictures = replace(PRESETS[parts.netloc](), coding="raw")
         drawn = pictures.words.characters or assets.characters
-        writable = "".join(c for c in drawn if not charset.unsupported(c))
+        writable = "".join(c for c in drawn if not charset.foreign(c))
         if writable != drawn:
             pictures = replace(pictures, words=replace(pictures.words, characters=writable))
         stream = cls(

@@ -111,6 +111,19 @@ def test_a_charset_that_drops_others_encodes_any_text_as_what_is_left(text: str)
     assert ALNUM36_DROP.decode(ALNUM36_DROP.encode(text)) == left
 
 
+@given(st.text(alphabet="eE\u0301-aΑΣσςİiI\u0307", max_size=8))
+def test_what_others_leave_behind_is_normalised_for_good(text: str) -> None:
+    charset = Charset(characters="eé\u0301ασςi", fold_case=True, drop_others=True)
+    once = charset.normalize(text)
+    assert charset.normalize(once) == once
+    assert charset.decode(charset.encode(text)) == once
+
+
+def test_signs_may_be_dropped_from_a_word_and_letters_make_it_another() -> None:
+    assert [ALNUM36_DROP.foreign(word) for word in ("don't", "café", "Ωmega?")] == ["", "é", "ω"]
+    assert ALNUM36.foreign("don't") == "'"
+
+
 def test_a_charset_that_drops_others_is_another_and_comes_back_from_its_file() -> None:
     assert ALNUM36_DROP.encode("DON'T!") == ALNUM36.encode("dont")
     assert Charset(**ALNUM36_DROP.to_dict()) == ALNUM36_DROP  # type: ignore[arg-type]  # as files have it

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crnn.charset import ALNUM36, LATIN94
+from crnn.charset import ALNUM36, ALNUM36_DROP, LATIN94
 from crnn.checkpoint import DESCRIPTION, LANGUAGE, WEIGHTS, Bundle
 from crnn.errors import BundleError
 from crnn.fusion import Fusion, FusionConfig
@@ -147,6 +147,13 @@ def test_only_a_bundle_with_confidences_of_the_network_alone_asks_for_a_release_
         described = json.loads((tmp_path / DESCRIPTION).read_text())
         assert described["schema_version"] == version
         assert ("calibration_alone" in described) == bool(alone)
+
+
+def test_a_charset_that_drops_others_asks_for_a_release_that_knows_such(tmp_path: Path) -> None:
+    bundle = replace(small_bundle(), charset=ALNUM36_DROP)
+    bundle.save(tmp_path)
+    assert json.loads((tmp_path / DESCRIPTION).read_text())["schema_version"] == 4
+    assert Bundle.load(tmp_path).charset == ALNUM36_DROP
 
 
 def test_the_fingerprint_changes_with_what_changes_texts_and_with_nothing_else() -> None:

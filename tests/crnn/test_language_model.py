@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -63,6 +64,9 @@ def test_words_that_are_never_written_are_passed_over() -> None:
     assert model.log_prob("ab") == CharacterModel(["b"], AB, counts={"b": 2.0}).log_prob("ab")
     none = CharacterModel(["ab"], AB, counts={"ab": 0.0})
     assert np.isfinite(none.next_scores([()])).all()
+    signs = replace(AB, drop_others=True)
+    left = CharacterModel(["?!", "b?", "café"], signs)
+    assert left.log_prob("b") == CharacterModel(["b"], signs).log_prob("b")
 
 
 @pytest.mark.parametrize("count", [-1.0, math.nan, math.inf])

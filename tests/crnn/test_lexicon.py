@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnn.charset import ALNUM36, Charset
+from crnn.charset import ALNUM36, ALNUM36_DROP, Charset
 from crnn.ctc import log_prob
 from crnn.decode import best_path
 from crnn.lexicon import Lexicon, LexiconError, decode_with_lexicon
@@ -150,6 +150,10 @@ def test_unusable_entries_are_dropped_and_counted() -> None:
     assert lexicon.entries == ("word", "two")
     assert lexicon.dropped == {"duplicate": 2, "blank": 2, "outside_charset": 1}
     assert len(lexicon) == 2
+    # A charset that drops what it can't write makes another word of "café", and none of "?".
+    lexicon = Lexicon(["Don't", "café", "?", "caf"], ALNUM36_DROP)
+    assert lexicon.entries == ("dont", "caf")
+    assert lexicon.dropped == {"outside_charset": 1, "blank": 1}
 
 
 @pytest.mark.parametrize("entries", [[], [""], ["é", " "]])

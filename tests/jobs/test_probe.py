@@ -1,12 +1,18 @@
 """A probe renders, trains, reads and writes its figures down; nothing is written down twice."""
 
+from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jobs.probe import ProbeConfig, main, read_table
+from jobs import train
+from jobs.probe import ProbeConfig, _steps, main, read_table
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
+from pipeline.order import plan_windows
 from tests.datasets import word_rows, write_data_set
 
 
@@ -37,6 +43,29 @@ def test_a_probe_adds_its_figures_once(
     assert {file: file.stat().st_mtime_ns for file in Path("out/probe").rglob("shards/*.parquet")} == drawn
     changes = {row[0]: row[1] for row in read_table(Path("docs/probe.tsv"))}
     assert changes["last-weights"] == "'--train=--optimizer.ema-decay 0' -- --pictures.chances.curve 0"
+
+
+@settings(deadline=None)
+@given(
+    rows=st.integers(1, 100), shard_rows=st.integers(1, 40), window_rows=st.integers(1, 60), data=st.data()
+)
+def test_each_picture_is_seen_once_though_a_few_labels_can_not_be_learnt_from(
+    rows: int, shard_rows: int, window_rows: int, data: st.DataObject
+) -> None:
+    shards = [min(shard_rows, rows - first) for first in range(0, rows, shard_rows)]
+    lost = data.draw(st.integers(0, min(shards) - 1))
+    usable = list(shards)
+    for _ in range(lost):
+        usable[data.draw(st.sampled_from([i for i, n in enumerate(usable) if n]))] -= 1
+    config = ProbeConfig(name="a", data=(), assets="none", images=rows)
+    with TemporaryDirectory() as folder:
+        write_data_set(folder, word_rows(["ab"] * rows), shard_rows=shard_rows)
+        *_, (job, flags) = _steps(config, folder, folder, folder, ())
+    assert job is train.main
+    images = int(flags[flags.index("--images") + 1])
+    windows = plan_windows(usable, images=images, window_rows=window_rows, seed=7)
+    seen = Counter(part.shard for window in windows for part in window.parts)
+    assert seen == {i: 1 for i, n in enumerate(usable) if n}
 
 
 @pytest.mark.parametrize(

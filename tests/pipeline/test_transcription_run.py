@@ -10,6 +10,7 @@ from crnn.checkpoint import Bundle
 from crnn.fusion import Fusion
 from crnn.language_model import CharacterModel
 from pipeline.errors import ConfigError, ModelNotFoundError
+from pipeline.histograms import count_readings
 from pipeline.lease import acquire
 from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription_run import Transcription, begin, run_name
@@ -86,6 +87,18 @@ def test_a_run_without_the_language_model_is_not_the_one_with_it(
     assert "without its language model" in bare.reader.title
     assert bare.reader.pinned()["bundle"] == job.model.digest
     assert bare.reader.source.fetch() == tmp_path / "worded"
+    # Where those of the network alone are calibrated, these are what it reads by.
+    flat = {"bias": 0.0, "likelihood": -1.0, "curvature": 0.0, "length": 0.0}
+    counted = {"readings": count_readings([("word", 0.5)])}
+    sure = replace(
+        Bundle.load(tmp_path / "worded"), calibration_alone=flat, provenance={"calibration_alone": counted}
+    )
+    sure.save(tmp_path / "sure")
+    both = [started(change(config, model=f"{tmp_path}/sure", run=n, language=n == "w")) for n in ("w", "n")]
+    assert [job.held_out for job in both] == [None, counted["readings"]]
+    assert [job.preprocess for job in both] == [sure.reading, sure.alone().reading]
+    assert both[0].preprocess != both[1].preprocess
+    assert [job.model.digest for job in both] == [sure.fingerprint, sure.alone().fingerprint]
     # Without one a model reads the same either way.
     assert started(change(config, run="a")).reader == started(change(config, run="b", language=False)).reader
 
