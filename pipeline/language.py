@@ -48,7 +48,7 @@ def learn_vocabulary(assets: Assets, charset: Charset) -> Vocabulary | None:
     tables: dict[str, dict[str, float]] = {}
     columns = (assets.words.column(name).to_pylist() for name in ("table", "word", "weight"))
     for table, word, weight in zip(*columns, strict=True):
-        # The table of frequent words holds square roots of how frequent they are.
+        # Frequent words are drawn by the square root of how frequent they are.
         tables.setdefault(table, {})[word] = weight**2 if table == "frequent" else weight
     words: Counter[str] = Counter()
     for name, table in tables.items():

@@ -66,7 +66,7 @@ def word_tables(
         StorageError: The user's list can't be read.
     """
     frequencies = _frequencies(language)
-    # Square roots, of which `WordsConfig.power` makes what is drawn.
+    # The square root flattens: a tenth of all words would be the, of, and, to, a, in otherwise.
     frequent = ((word, frequency**0.5) for word, frequency in sorted(frequencies.items()))
     # Lists for other languages that are to be had reject ordinary words.
     coarse = _coarse_words() if language == "en" else frozenset()

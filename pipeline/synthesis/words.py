@@ -41,18 +41,15 @@ class WordsConfig:
     """Strings hold these alone; all of the assets' where not given."""
     longest: int = 25
     """Most characters of a string."""
-    frequent: float = 0.56
+    frequent: float = 0.38
     """Words by how often people write them."""
-    power: float = 0.7
-    """Of how often they do, by which frequent words are drawn: 1 is running text, of which a few dozen words
-    are half; 0 draws rare ones like all others."""
-    dictionary: float = 0.10
+    dictionary: float = 0.20
     """Words of a dictionary, all alike."""
-    names: float = 0.085
+    names: float = 0.09
     """Proper names."""
     own: float = 1.0
     """The user's list as it stands, where the assets hold one: as often as everything else together."""
-    numbers: float = 0.075
+    numbers: float = 0.08
     """42, 1998, 12,500, 50%."""
     prices: float = 0.02
     """$5, £12.99."""
@@ -60,15 +57,15 @@ class WordsConfig:
     """12/05/2019, 9:30, 7pm."""
     phones: float = 0.015
     """555-1234."""
-    codes: float = 0.02
+    codes: float = 0.03
     """B12, KX-4402."""
     addresses: float = 0.015
     """www.example.com, info@example.org."""
-    cut: float = 0.02
+    cut: float = 0.05
     """Words whose beginning or end is lost."""
-    punctuated: float = 0.05
+    punctuated: float = 0.06
     """Words with punctuation before, behind, around or between them."""
-    random_letters: float = 0.01
+    random_letters: float = 0.03
     """Letters and digits by chance."""
     random_characters: float = 0.01
     """Any characters by chance, so that each is reached."""
@@ -86,8 +83,6 @@ class WordsConfig:
         cases = (self.upper, self.capitalised, self.mixed)
         if min(cases) < 0 or sum(cases) > 1:
             raise ConfigError(f"upper, capitalised and mixed are shares of at most 1 in all; {cases} aren't.")
-        if not 0 <= self.power <= 1:
-            raise ConfigError(f"power is 0 to 1; {self.power} isn't.")
         if not 1 <= self.longest <= 64:
             raise ConfigError(f"longest is 1 to 64 characters; {self.longest} isn't.")
 
@@ -218,8 +213,6 @@ class Words:
             self.filtered[name] = {"read": len(words), "kept": len(kept), "filtered": len(words) - len(kept)}
             if len(kept):
                 weights = kept["weight"].to_numpy()
-                if name == "frequent":  # square roots of how often
-                    weights = weights ** (2 * self._config.power)
                 if name != "own":
                     weights = _re_weighted(weights, kept["word"])
                 cumulative = np.cumsum(weights)

@@ -100,22 +100,11 @@ def test_a_tables_many_long_words_are_drawn_no_more_often_than_lengths_allow(ass
     assert near(drawn[5], 20_000, 15 / (15 + 2.1))  # the wanted weights of lengths 5 and 12
 
 
-@pytest.mark.parametrize("power", [0.0, 0.5, 0.7, 1.0])
-def test_frequent_words_of_a_length_are_drawn_by_a_power_of_their_frequency(
-    assets: Assets, power: float
-) -> None:
+def test_words_of_a_length_keep_the_ratio_of_their_weights(assets: Assets) -> None:
     plain = trained(*made_up(80, 3))
     first, second = list(plain)[:2]
-    listed = listing(assets, frequent=plain | {first: 30.0, second: 10.0})  # square roots of frequencies
-    drawn = Counter(t.lower() for t in draw(Words(listed, alone("frequent", power=power), "train"), 20_000))
-    assert near(drawn[first], drawn[first] + drawn[second], 900**power / (900**power + 100**power))
-
-
-def test_words_of_a_dictionary_keep_the_ratio_of_their_weights(assets: Assets) -> None:
-    plain = trained(*made_up(80, 3))
-    first, second = list(plain)[:2]
-    listed = listing(assets, dictionary=plain | {first: 30.0, second: 10.0})
-    drawn = Counter(t.lower() for t in draw(Words(listed, alone("dictionary"), "train"), 20_000))
+    words = Words(listing(assets, frequent=plain | {first: 30.0, second: 10.0}), alone("frequent"), "train")
+    drawn = Counter(text.lower() for text in draw(words, 20_000))
     assert near(drawn[first], drawn[first] + drawn[second], 0.75)
 
 
@@ -215,7 +204,6 @@ def test_an_own_list_without_usable_words_and_nothing_else_is_an_error(assets: A
     ("values", "told"),
     [
         ({"numbers": -0.1}, "shares of the kinds"),
-        ({"power": 1.1}, "power is 0 to 1"),
         ({"upper": 0.8, "capitalised": 0.3}, "at most 1"),
         ({"mixed": -0.1}, "at most 1"),
         ({"longest": 0}, "1 to 64"),
