@@ -194,17 +194,20 @@ def _calibrate(report: EvaluationReport, config: EvaluateConfig, tracking_uri: s
     assert folder
     bundle = Bundle.load(report.model.directory)
     done = calibrate(report, bundle.charset)
-    languages = ("with the language model", "without the language model") if bundle.language else ("",)
     alone = not config.language and bundle.language is not None
     with_calibration(bundle, done, alone=alone).save(folder)
-    read = f"what is read {languages[alone]}".rstrip()
+    read, other = "what is read", "what is read without the language model"
+    if bundle.language:
+        read = f"{read} with the language model"
+    if alone:
+        read, other = other, read
     print(
         f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset writes "
         f"it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
         f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
     )
     if bundle.language:
-        print(f"Confidences of what is read {languages[not alone]} stay as they were.")
+        print(f"Confidences of {other} stay as they were.")
     if name:
         told = f"{report.model.uri} with confidences of {read} calibrated on {done.words:,} words."
         version = register_bundle(folder, name, tracking_uri=tracking_uri, description=told)

@@ -179,17 +179,16 @@ def _lengths(report: EvaluationReport) -> list[str]:
 
 def _calibrated(provenance: Mapping[str, Any]) -> str:
     done, alone = provenance[WHOLE], provenance.get(ALONE)
-    # By the confidences that were there before: by those of the whole.
-    besides = f"; confidences of the network alone are fitted apart: {_errors(alone)}" if alone else ""
+    besides = ""
+    if alone:
+        errors = f"{alone['error_after']:.3f} ({alone['error_before']:.3f} by these)"
+        besides = f"; confidences of the network alone are fitted apart: {errors}"
     return (
         "Confidence is the probability that the text is right as written, capitals and punctuation included, "
         f"fitted on {done['words']:,} words of {', '.join(done['data'])}: its error on words that were not "
-        f"fitted is {_errors(done)}{besides}. Below, errors and shares under the first protocol."
+        f"fitted is {done['error_after']:.3f} ({done['error_before']:.3f} before){besides}. Below, errors and "
+        "shares under the first protocol."
     )
-
-
-def _errors(done: Mapping[str, Any]) -> str:
-    return f"{done['error_after']:.3f} ({done['error_before']:.3f} before)"
 
 
 def _trust(report: EvaluationReport) -> list[str]:
