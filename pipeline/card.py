@@ -186,8 +186,8 @@ def _calibrated(provenance: Mapping[str, Any]) -> str:
     return (
         "Confidence is the probability that the text is right as written, capitals and punctuation included, "
         f"fitted on {done['words']:,} words of {', '.join(done['data'])}: its error on words that were not "
-        f"fitted is {done['error_after']:.3f} ({done['error_before']:.3f} before){besides}. Below, errors and "
-        "shares under the first protocol."
+        f"fitted is {done['error_after']:.3f} ({done['error_before']:.3f} before){besides}. Below, errors "
+        "and shares under the first protocol."
     )
 
 
