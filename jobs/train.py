@@ -88,13 +88,14 @@ class Line:
         """Renews the line."""
         if self._progress is None:
             self._progress = Progress(int(facts["total"]), "images", start=int(facts["images"]))
+        looked = {"accuracy": f"{facts['accuracy']:.1%}"} if "accuracy" in facts else {}
         self._progress.update(
             int(facts["images"]),
             at_most_s=facts["seconds_left"],
             step=int(facts["step"]),
             loss=round(facts["loss"], 3),
             data_wait=f"{facts['data_wait']:.0%}",
-            accuracy=f"{facts['accuracy']:.1%}",
+            **looked,
         )
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Held-out words during training: kept in memory, shared out over the ranks, counts added up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,6 +14,7 @@ from crnn.model import CRNN
 from pipeline.order import Window
 from pipeline.packing import Pack, Packer
 from pipeline.pictures import Word, word_sheet
+from pipeline.tracking import MetricPoint
 
 _SHOWN = 48
 
@@ -114,3 +115,9 @@ class HeldOut:
 def metrics(findings: Mapping[str, Finding]) -> dict[str, float]:
     """The metrics of all validation sets together."""
     return {key: value for name, found in findings.items() for key, value in found.metrics(name).items()}
+
+
+def last_accuracy(history: Sequence[MetricPoint], name: str) -> float | None:
+    """The word accuracy at the last look at the validation set `name`; None before the first one."""
+    key = f"validation/{name}/word_accuracy"
+    return next((point.value for point in reversed(history) if point.key == key), None)

@@ -35,7 +35,7 @@ from pipeline.packing import Pack
 from pipeline.patience import looks_without_best
 from pipeline.ranks import of_ranks, sums
 from pipeline.tracking import MetricPoint
-from pipeline.validation import HeldOut, metrics
+from pipeline.validation import HeldOut, last_accuracy, metrics
 from pipeline.worker_config import WorkerConfig
 
 
@@ -77,7 +77,6 @@ class Worker:
         self.held_out = {
             name: HeldOut.load(packer, self.rank, self.world_size) for name, packer in config.held_out.items()
         }
-        self.accuracy = 0.0
         self.meter = Meter()
         self._stop_sign = StopSign(board)
         self._refused = 0
@@ -177,7 +176,9 @@ class Worker:
         if self.rank == 0:
             facts: dict[str, float] = {"images": self.progress.images, "total": self.config.total_images}
             facts |= {"step": self.learner.steps, "loss": values["train/loss"], "images_per_s": rate}
-            facts |= {"data_wait": values["train/data_wait_share"], "accuracy": self.accuracy}
+            facts["data_wait"] = values["train/data_wait_share"]
+            accuracy = last_accuracy(self.progress.history, next(iter(self.held_out)))
+            facts |= {} if accuracy is None else {"accuracy": accuracy}
             facts |= {"seconds_left": self.config.total_seconds - self.progress.seconds}
             self._board.post.remote(facts)
 
@@ -196,8 +197,6 @@ class Worker:
         shown = copy.deepcopy(self.network).eval()
         shown.load_state_dict(averaged_weights(self.network, self.learner.averaged))
         found = {name: words.evaluate(shown, self.control) for name, words in self.held_out.items() if look}
-        if look:
-            self.accuracy = next(iter(found.values())).word_accuracy
         first = look and not any(p.key.startswith("validation/") for p in self.progress.history)
         self._note(metrics(found))
         self._count_looks()

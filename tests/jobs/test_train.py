@@ -11,7 +11,7 @@ from crnn.recognizer import Recognizer
 from jobs.cli import parse_recipe
 from jobs.recipes import RECIPES
 from jobs.runtime import ExitCode
-from jobs.train import main
+from jobs.train import Line, main
 from pipeline.lease import acquire
 from pipeline.mlflow_run import find_run, mlflow_client
 from pipeline.registry import resolve_model
@@ -94,6 +94,17 @@ def test_a_run_ends_with_its_table_its_curves_and_a_registered_candidate(
         "images_seen": 79,
     }
     assert images_in_all(tuned_bundle.provenance) == 2 * 79
+
+
+def test_the_live_line_has_no_accuracy_before_the_first_look(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"images": 9, "total": 99, "step": 3, "loss": 2.5, "data_wait": 0.0, "seconds_left": 9.0}
+    for more, told in (({}, False), ({"accuracy": 0.0}, True)):
+        line = Line()
+        line.show(facts | more)
+        line.close()
+        shown = "".join(capsys.readouterr())
+        assert "loss 2.5" in shown
+        assert ("accuracy 0.0%" in shown) == told
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -20,7 +20,8 @@ from crnn.recognizer import Recognizer
 from pipeline.labels import LabelRules
 from pipeline.packing import Packer, Source
 from pipeline.pictures import GAP
-from pipeline.validation import Finding, HeldOut, metrics
+from pipeline.tracking import MetricPoint
+from pipeline.validation import Finding, HeldOut, last_accuracy, metrics
 from tests.datasets import word_rows, write_data_set
 
 WORDS = [f"{'word' * (i % 3)}{i}" for i in range(30)]
@@ -100,3 +101,17 @@ def test_each_set_has_metrics_of_its_own() -> None:
     assert found["validation/b/word_accuracy"] == 0.2
     assert found["validation/b/words"] == 9
     assert len(found) == 10
+
+
+def test_the_accuracy_of_the_last_look_outlives_what_was_noted_since() -> None:
+    def noted(step: int, *found: tuple[str, float]) -> list[MetricPoint]:
+        return [MetricPoint(key=k, value=v, step=step, timestamp_ms=step) for k, v in found]
+
+    before = noted(1, ("train/loss", 9.0))
+    assert last_accuracy(before, "a") is None
+    a, b = "validation/a/word_accuracy", "validation/b/word_accuracy"
+    looked = (
+        before + noted(2, (a, 0.1), (b, 0.8)) + noted(4, (a, 0.0), (b, 0.9)) + noted(5, ("train/loss", 1.0))
+    )
+    assert last_accuracy(looked, "a") == 0.0
+    assert last_accuracy(looked, "b") == 0.9
