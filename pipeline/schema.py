@@ -59,7 +59,7 @@ REJECT_SCHEMA = _schema(
 
 LISTING_SCHEMA = _schema(
     "listing",
-    3,
+    4,
     [
         _required("input_id", pa.string()),
         _required("uri", pa.string()),
@@ -72,14 +72,14 @@ LISTING_SCHEMA = _schema(
         _required("modified", pa.timestamp("us", "UTC")),
         pa.field("unfit", pa.string()),
         pa.field("unfit_detail", pa.string()),
-        _required("deletions", pa.int32()),
+        _required("earlier_rows", pa.int32()),
         _required("gone", pa.bool_()),
     ],
 )
 """An image that a run owes a row. input_id: from (uri, etag, size, member), so that a new version has a new
 one. member, position, box: which part of the object it is, see `pipeline.inputs.items`; empty and null for
-all of it. unfit, unfit_detail: why it can't be read, where that is known already. deletions: how often it had
-been found deleted before. gone: it was there once and is no longer."""
+all of it. unfit, unfit_detail: why it can't be read, where that is known already. earlier_rows: how many
+it has had before. gone: it was there once and is no longer."""
 
 ALTERNATIVE = pa.struct([("text", pa.string()), ("log_prob", pa.float32()), ("confidence", pa.float32())])
 """log_prob over all alignments, or of the share where a language model read; confidence: its share among all
@@ -116,14 +116,15 @@ TRANSCRIPT_SCHEMA = _schema(
         _required("recognised_at", pa.timestamp("us", "UTC")),
     ],
 )
-"""What became of an image. id: of its object's version, its part of it, the model and the decoder, unique in
-the table. uri, member: an object and the part of it that is this image, empty for all of it: a member of an
-archive (position is its first byte, or the row of a Parquet file) or a box on a page (x, y of its corners).
-status: ok or low_confidence with text, log_prob, confidence, the upright image's width and height in pixels
-and, where asked for, alternatives (other texts, likeliest first) and shadow_text (what another model read of
-it); quarantined (it can't be read), superseded (overwritten before it was read; the next run reads what is
-there now) or deleted, with a reason in one stable word and a detail for a person. publication: the run's
-place among all that are published; of several rows of one uri and member, the highest's is current."""
+"""What became of an image. id: of its object's version, its part of it, the model, the decoder and how many
+rows it had before, unique in the table. uri, member: an object and the part of it that is this image,
+empty for all of it: a member of an archive (position is its first byte, or the row of a Parquet file) or
+a box on a page (x, y of its corners). status: ok or low_confidence with text, log_prob, confidence, the
+upright image's width and height in pixels and, where asked for, alternatives (other texts, likeliest
+first) and shadow_text (what another model read of it); quarantined (it can't be read), superseded
+(overwritten before it was read; the next run reads what is there now) or deleted, with a reason in one
+stable word and a detail for a person. publication: the run's place among all that are published; of
+several rows of one uri and member, the highest's is current."""
 
 
 def version(schema: pa.Schema) -> int:

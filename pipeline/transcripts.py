@@ -110,9 +110,9 @@ def line_images(lines: pa.Table, preprocess: PreprocessConfig) -> list[GreyImage
     ]
 
 
-def output_id(input_id: str, digest: str, deletions: int, *, gone: bool) -> str:
+def output_id(input_id: str, digest: str, earlier_rows: int, *, gone: bool) -> str:
     """32 hex digits that name a row: this model's reading of this version of this object."""
-    content = json.dumps([input_id, digest, DECODER_VERSION, deletions, gone])
+    content = json.dumps([input_id, digest, DECODER_VERSION, earlier_rows, gone])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -144,9 +144,9 @@ def transcripts(
     }
     columns |= {
         "id": [
-            output_id(i, model.digest, deletions, gone=gone)
-            for i, deletions, gone in zip(
-                *(lines[name].to_pylist() for name in ("input_id", "deletions", "gone")), strict=True
+            output_id(i, model.digest, earlier_rows, gone=gone)
+            for i, earlier_rows, gone in zip(
+                *(lines[name].to_pylist() for name in ("input_id", "earlier_rows", "gone")), strict=True
             )
         ],
         "status": [

@@ -86,7 +86,7 @@ def _files(folder: Path) -> pa.Table:
             "etag": stored.etag,
             "size": stored.size,
             "modified": stored.modified,
-            "deletions": 0,
+            "earlier_rows": 0,
             "gone": False,
         }
         for stored in list_objects(str(folder))

@@ -1,5 +1,8 @@
 """Tar, zip and Parquet files as archives of images: their members, and the bytes of each."""
 
+import lzma
+import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -8,9 +11,9 @@ from typing import IO, Protocol, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crnn.errors import ImageRejectedError
+from crnn.errors import CRNNError, ImageRejectedError
 from crnn.preprocess import MAX_BYTES
-from pipeline.errors import StorageError
+from pipeline.errors import PipelineError
 from pipeline.inputs.items import (
     BOMB,
     DAMAGED,
@@ -31,6 +34,13 @@ LARGEST_INDEX = 128 << 20
 """Bytes of a zip file's index, and of what is read of a member at a time: more than a million members."""
 _ROWS, _ROWS_BYTES = 64, 128 << 20
 """Rows of a Parquet file that are decoded at a time, or fewer, lest they be more bytes."""
+
+
+_ITS_FAULT = (
+    *(OSError, EOFError, ValueError, LookupError, ArithmeticError, RuntimeError, struct.error),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, pa.ArrowException),
+)
+"""What parsers raise at bytes that are no archive's; storage's faults are `PipelineError`s."""
 
 
 class Archive(Protocol):
@@ -61,7 +71,33 @@ def is_archive(name: str) -> bool:
 def open_archive(file: RangeFile) -> Archive:
     """The archive in a file whose name `is_archive`."""
     suffix = next(suffix for suffix in _KINDS if file.uri.lower().endswith(suffix))
-    return _KINDS[suffix](file)
+    return _Guarded(_KINDS[suffix](file), file)
+
+
+class _Guarded:
+    """An archive whose parser may raise what it likes: a damaged one spoils no other object's night."""
+
+    def __init__(self, archive: Archive, file: RangeFile) -> None:
+        self._archive, self._file = archive, file
+
+    def members(self) -> Iterator[Member]:
+        """See `Archive.members`."""
+        try:
+            yield from self._archive.members()
+        except PipelineError:
+            raise
+        except _ITS_FAULT as error:
+            yield damaged(self._file, str(error) or repr(error))
+
+    def read(self, name: str, position: int, size: int) -> bytes:
+        """See `Archive.read`."""
+        try:
+            return self._archive.read(name, position, size)
+        except (PipelineError, CRNNError):
+            raise
+        except _ITS_FAULT as error:
+            detail = f"{self._file.uri}: {name}: {str(error) or repr(error)}"
+            raise ImageRejectedError(DAMAGED, detail[:500]) from error
 
 
 class ZipArchive:
@@ -75,13 +111,8 @@ class ZipArchive:
     def members(self) -> Iterator[Member]:
         """See `Archive.members`."""
         names, inflated = Names(), 0
-        try:
-            archive = self._opened()
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            yield damaged(self._file, str(error))
-            return
-        for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
-            if entry.is_dir():
+        for entry in sorted(self._opened().infolist(), key=lambda entry: entry.header_offset):
+            if entry.filename.endswith("/"):
                 continue
             unfit = detail = None
             inflated += min(entry.file_size, MAX_BYTES)  # no more than that is inflated of one
@@ -93,14 +124,10 @@ class ZipArchive:
             name = entry.orig_filename if "\0" in entry.orig_filename else entry.filename
             yield checked(names.add(name), entry.header_offset, entry.file_size, unfit, detail)
 
-    def read(self, name: str, position: int, size: int) -> bytes:  # noqa: ARG002  the index knows the size
+    def read(self, name: str, position: int, size: int) -> bytes:  # noqa: ARG002  the index knows both
         """See `Archive.read`."""
-        try:
-            archive = self._opened()
-            with archive.open(self._by_offset[position]) as member:
-                return member.read(MAX_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError) as error:
-            raise ImageRejectedError(DAMAGED, f"{self._file.uri}: {name}: {error}"[:500]) from error
+        with self._opened().open(self._by_offset[position]) as member:
+            return member.read(MAX_BYTES + 1)
 
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
@@ -138,13 +165,7 @@ class ParquetArchive:
 
     def members(self) -> Iterator[Member]:
         """See `Archive.members`."""
-        try:
-            parquet = self._opened()
-        except StorageError:
-            raise
-        except (pa.ArrowException, OSError) as error:
-            yield damaged(self._file, str(error))
-            return
+        parquet = self._opened()
         if "image" not in parquet.schema_arrow.names:
             detail = (
                 f"columns {', '.join(parquet.schema_arrow.names)}, none of which is image; a list of URIs is "
@@ -157,26 +178,21 @@ class ParquetArchive:
             group = parquet.metadata.row_group(number)
             stored = sum(column.total_compressed_size for column in _image_columns(group))
             for _ in range(group.num_rows):
-                yield Member(name=f"row {row}", position=row, size=stored // group.num_rows)
+                yield checked(f"row {row}", row, stored // group.num_rows, None, None)
                 row += 1
 
     def read(self, name: str, position: int, size: int) -> bytes:  # noqa: ARG002  rows are told by their number
         """See `Archive.read`."""
-        try:
-            if position < self._next or not self._next >= 0:
-                self._rows, self._next = self._rows_from(position), position
-            for number, image in self._rows:
+        place, self._next = self._next, -1  # rows that end by an error give nothing more
+        if not 0 <= place <= position:
+            self._rows = self._rows_from(position)
+        for number, image in self._rows:
+            if number == position:
                 self._next = number + 1
-                if number == position:
-                    data = image.get("bytes") if isinstance(image, dict) else image
-                    if isinstance(data, bytes):
-                        return data
-                    raise ImageRejectedError(MISSING, f"{self._file.uri}: {name} holds no bytes")
-        except StorageError:
-            raise
-        except (pa.ArrowException, OSError) as error:
-            self._next = -1
-            raise ImageRejectedError(DAMAGED, f"{self._file.uri}: {name}: {error}"[:500]) from error
+                data = image.get("bytes") if isinstance(image, dict) else image
+                if isinstance(data, bytes):
+                    return data
+                raise ImageRejectedError(MISSING, f"{self._file.uri}: {name} holds no bytes")
         raise ImageRejectedError(DAMAGED, f"{self._file.uri} has no {name}")
 
     def _rows_from(self, row: int) -> Iterator[tuple[int, object]]:

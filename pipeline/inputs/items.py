@@ -18,6 +18,10 @@ BOMB = "archive_bomb"
 TOO_MANY = "too_many_members"
 """Why an archive, or a member of one, has no image to decode."""
 
+NAMELESS = "(no name)"
+"""Name of a member that has none: an item without one is all of its object."""
+LARGEST = 1 << 48
+"""Bytes, beyond which no place in an object lies: storage holds none so large."""
 INFLATED_FREE, INFLATED_RATIO = 256 << 20, 100
 """A compressed archive may hold so many bytes, and as many times its own size more: images hardly shrink."""
 
@@ -88,7 +92,7 @@ class Names:
 
     def add(self, name: str) -> str:
         """A name that none of them has: this one, numbered where it came before."""
-        name = name.encode("utf-8", "backslashreplace").decode()
+        name = name.encode("utf-8", "backslashreplace").decode() or NAMELESS
         found = name
         while found in self._times:
             self._times[name] += 1
@@ -98,7 +102,10 @@ class Names:
 
 
 def checked(name: str, position: int, size: int, unfit: str | None, detail: str | None) -> Member:
-    """A member, which is unfit, too, where its name isn't safe."""
+    """A member, which is unfit, too, where its name isn't safe, or where it can't lie there."""
+    if not (0 <= position <= LARGEST and 0 <= size <= LARGEST):
+        unfit, detail = unfit or DAMAGED, detail or f"{size} bytes from byte {position} on, which can't be"
+        position, size = 0, 0
     if not is_safe(name):
         unfit, detail = UNSAFE, f"{name!r} would lead out of the folder that it is unpacked in"
     return Member(name=name, position=position, size=size, unfit=unfit, detail=detail)

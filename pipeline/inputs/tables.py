@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, ObjectNotFoundError, StorageError
+from pipeline.errors import BucketNotFoundError, ConfigError, ObjectNotFoundError, StorageError
 from pipeline.inputs.items import MISSING, Item
 from pipeline.inputs.range_file import RangeFile
 from pipeline.sources.files import folder_of
@@ -69,7 +69,9 @@ class _Row:
         if etag in (None, "") or not str(size or "").isdecimal():
             try:
                 found = stat(uri)
-            except ObjectNotFoundError as error:
+            except BucketNotFoundError:
+                raise
+            except (ObjectNotFoundError, ConfigError) as error:
                 return self._unfit(row, uri, MISSING, str(error))
             etag, size, modified = found.etag, found.size, found.modified
         member = "" if box is None else f"box {','.join(f'{value:g}' for value in box)}"
@@ -84,7 +86,7 @@ class _Row:
         )
 
     def _unfit(self, row: dict[str, Any], uri: str, why: str, detail: str) -> Item:
-        given = next((str(row[name]) for name in _SHAPES if row.get(name) is not None), "")
+        given = next((str(row[name]) for name in _SHAPES if row.get(name) not in (None, "")), "")
         return Item(
             uri=uri,
             key=str(row["uri"]),
@@ -125,9 +127,12 @@ def _csv_rows(uri: str) -> Iterator[dict[str, Any]]:
         text = io.StringIO(read_bytes(uri).decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise ConfigError(f"--input {uri} isn't UTF-8 ({error.reason}). Save it as UTF-8.") from error
-    reader = csv.DictReader(text)
-    _check_columns(uri, list(reader.fieldnames or []))
-    return iter(reader)
+    reader = csv.DictReader(text, strict=True)
+    try:
+        _check_columns(uri, list(reader.fieldnames or []))
+        yield from reader
+    except csv.Error as error:  # a quote that isn't closed swallows what follows
+        raise ConfigError(f"--input {uri}, line {reader.line_num + 1}: {error}. Mend its quotes.") from error
 
 
 def _parquet_rows(uri: str) -> Iterator[dict[str, Any]]:

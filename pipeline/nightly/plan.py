@@ -1,8 +1,9 @@
-"""What is new: the objects that are there, minus those that the table has a row for.
+"""What is new: the objects that are there, minus those whose newest row in the table is of what is there.
 
 Both sides may hold more rows than memory. The listing is spooled to a local file page by page, the table's
 columns are streamed, and DuckDB does the difference within a fixed amount of memory, on disk beyond it.
-Nothing is decided by times: late, backdated and restored objects are found by their ids.
+Nothing is decided by times: late, backdated and restored objects are found by their ids, and it is the newest
+row that counts: an older version that is put back is read again, since readers would keep the other's text.
 """
 
 import tempfile
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError, ShrunkError
 from pipeline.inputs.items import Item, looks_like_an_image
 from pipeline.inputs.listed import is_complete, items
+from pipeline.lines import DELETED, SUPERSEDED
 from pipeline.listing import ListingFacts, input_id
 from pipeline.nightly.table import TABLE_SCHEMA, TranscriptTable
 from pipeline.schema import LISTING_SCHEMA
@@ -38,25 +40,27 @@ _SPOOL = pa.schema([*list(LISTING_SCHEMA)[:-2], pa.field("wanted", pa.bool_())])
 _PAST = """
 CREATE TEMP TABLE past AS
 SELECT uri, member, arg_max(status, publication) AS status,
-       count(*) FILTER (status = 'deleted')::INT AS deletions,
+       count(*)::INT AS earlier_rows,
+       arg_max(model_digest = ? AND decoder_version = ?, publication) AS of_this_model,
        arg_max({input_id: input_id, key: key, etag: etag, size: size, position: position, box: box},
                publication) AS latest
 FROM published WHERE $scope GROUP BY uri, member
 """
 _COLUMNS = ", ".join(f"{name}" for name in LISTING_SCHEMA.names[:-2])
 _NEW = f"""
-SELECT {_COLUMNS}, coalesce(past.deletions, 0) AS deletions, false AS gone
+SELECT {_COLUMNS}, coalesce(earlier_rows, 0) AS earlier_rows, false AS gone
 FROM listed LEFT JOIN past USING (uri, member)
-WHERE wanted AND (past.status = 'deleted' OR input_id NOT IN (SELECT input_id FROM published WHERE $known))
+WHERE wanted
+AND (latest IS NULL OR status IN ('{DELETED}', '{SUPERSEDED}') OR latest.input_id <> input_id $or)
 """
-# Boxes come from lists, which don't tell what is gone. What follows the damaged place of an archive isn't in
-# the listing either, and isn't gone for that.
-_GONE = """
+# Boxes come from lists, which don't tell what is gone. Members of an archive that is listed as one object,
+# since it is damaged or has changed meanwhile, aren't in the listing either, and aren't gone for that.
+_GONE = f"""
 SELECT latest.input_id, uri, member, latest.key, latest.etag, latest.size, latest.position, latest.box,
-       now()::TIMESTAMPTZ AS modified, NULL AS unfit, NULL AS unfit_detail, deletions, true AS gone
-FROM past WHERE status <> 'deleted' AND latest.box IS NULL
+       now()::TIMESTAMPTZ AS modified, NULL AS unfit, NULL AS unfit_detail, earlier_rows, true AS gone
+FROM past WHERE status <> '{DELETED}' AND latest.box IS NULL
 AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.uri = past.uri AND listed.member = past.member)
-AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.uri = past.uri AND listed.member = '' AND unfit IS NOT NULL)
+AND NOT EXISTS (SELECT 1 FROM listed WHERE listed.uri = past.uri AND listed.member = '')
 """
 _ORDER = "ORDER BY uri, position, member"
 
@@ -72,7 +76,7 @@ class PlanConfig:
     suffixes: tuple[str, ...]
     """Ends of names, whatever their case; none given admits all."""
     policy: Policy
-    """new_only: objects without a row of any model. backfill: without one of this model and decoder."""
+    """new_only: what is there and has no newest row of it. backfill: or none by this model."""
     limit: int | None
     """At most so many new objects, the first by name; what is gone is then left for a whole run."""
     allow_shrink: bool
@@ -125,11 +129,10 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
             database.execute(f"CREATE VIEW listed AS {once}FROM read_parquet('{spool}')")
             database.register("published", published or TABLE_SCHEMA.empty_table())
             scope = "starts_with(uri, ?)" if complete else "uri IN (SELECT uri FROM listed)"
-            database.execute(
-                _PAST.replace("$scope", scope), [config.source.rstrip("/") + "/"] if complete else []
-            )
+            below = [config.source.rstrip("/") + "/"] if complete else []
+            database.execute(_PAST.replace("$scope", scope), [digest, decoder, *below])
             distinct, _ = (seen, 0) if complete else _counts(database, "FROM listed")
-            known, _ = _counts(database, "SELECT latest.size AS size FROM past WHERE status <> 'deleted'")
+            known, _ = _counts(database, f"SELECT latest.size AS size FROM past WHERE status <> '{DELETED}'")
             gone, _ = _counts(database, _GONE) if complete else (0, 0)
             if not named and not known:
                 asked = " ".join([*config.include, *config.suffixes])
@@ -142,7 +145,7 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
                     f"{config.source}: {gone} of the {known} objects known are gone. Where they were deleted "
                     "on purpose, say --allow-shrink; else look at the bucket first: nothing has been written."
                 )
-            query = _new(config, digest, decoder)
+            query = _NEW.replace("$or", "OR NOT of_this_model" if config.policy == "backfill" else "")
             if config.limit:
                 gone, query = 0, f"{query} {_ORDER} LIMIT {config.limit}"
             new, size = _counts(database, query)
@@ -159,14 +162,9 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
             )
 
 
-def _new(config: PlanConfig, digest: str, decoder: int) -> str:
-    backfill = f"model_digest = '{digest}' AND decoder_version = {decoder}"
-    return _NEW.replace("$known", backfill if config.policy == "backfill" else "true")
-
-
 def _counts(database: Any, query: str) -> tuple[int, int]:
     """Rows of a query, and the sum of their sizes."""
-    totals = f"SELECT count(*), coalesce(sum(size), 0)::INT64 FROM ({query})"
+    totals = f"SELECT count(*), coalesce(sum(size), 0)::HUGEINT FROM ({query})"
     ((count, size),) = database.sql(totals).fetchall()
     return int(count), int(size)
 

@@ -1,6 +1,5 @@
 """Parts of archives whose images are files beside an annotation."""
 
-import errno
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import PurePosixPath
 
 from crnn.errors import ImageRejectedError
 from crnn.preprocess import MAX_BYTES
-from pipeline.errors import ObjectNotFoundError, ObjectTooLargeError, StorageError
+from pipeline.errors import ConfigError, ObjectNotFoundError, ObjectTooLargeError
 from pipeline.sources.samples import (
     BAD_ENCODING,
     MALFORMED,
@@ -29,7 +28,6 @@ IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".p
 """Suffixes of image files."""
 TEXT_NAMES = ("text", "label", "words", "word")
 """What archives call the column or field that holds the text."""
-_NO_FILE = (errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -101,12 +99,7 @@ def image_bytes(uri: str) -> bytes:
         return read_bytes(uri, limit=MAX_BYTES)
     except ObjectTooLargeError as error:
         raise ImageRejectedError(TOO_LARGE, str(error)) from error
-    except (ObjectNotFoundError, ValueError) as error:  # a path may hold what no file name can
-        raise ImageRejectedError(MISSING_IMAGE, str(error)) from error
-    except (StorageError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, StorageError) else error
-        if not isinstance(cause, OSError) or cause.errno not in _NO_FILE:
-            raise
+    except (ObjectNotFoundError, ConfigError) as error:
         raise ImageRejectedError(MISSING_IMAGE, str(error)) from error
 
 

@@ -1,5 +1,6 @@
 """Files of this machine, or of a disk that all machines mount."""
 
+import errno
 import logging
 import os
 import re
@@ -19,6 +20,8 @@ from pipeline.stores import StoredObject, check_size
 
 log = logging.getLogger(__name__)
 
+_NO_FILE = (errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""What is said of names that no file can have, or that lead to none."""
 _UNFINISHED = re.compile(r"^\.[0-9a-f]{16}\.unfinished$")
 """Names of files that are still being written, or whose writer died."""
 
@@ -80,8 +83,11 @@ class LocalStore:
 
     def exists(self, uri: str) -> bool:
         """See `Store.exists`."""
-        with _explained(uri, "look for"):
-            return local_path(uri).is_file()
+        try:
+            with _explained(uri, "look for"):
+                return local_path(uri).is_file()
+        except ObjectNotFoundError:
+            return False
 
     def list(self, folder_uri: str) -> Iterator[StoredObject]:
         """See `Store.list`; a folder that doesn't exist is an error."""
@@ -203,5 +209,8 @@ def _explained(uri: str, verb: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ObjectNotFoundError(f"Can't {verb} {uri}: it doesn't exist. Check the path.") from error
+    except ValueError as error:  # a null byte
+        raise ObjectNotFoundError(f"Can't {verb} {uri!r}: {error}. Check the path.") from error
     except OSError as error:
-        raise StorageError(f"Can't {verb} {uri}: {error.strerror or error}.") from error
+        kind = ObjectNotFoundError if error.errno in _NO_FILE else StorageError
+        raise kind(f"Can't {verb} {uri}: {error.strerror or error}.") from error

@@ -19,7 +19,13 @@ from typing import Any, TypeVar
 
 from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
-from pipeline.errors import ObjectChangedError, ObjectNotFoundError, StorageError, TransientStorageError
+from pipeline.errors import (
+    BucketNotFoundError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    StorageError,
+    TransientStorageError,
+)
 from pipeline.stores import StoredObject, check_size
 from pipeline.stores.s3_faults import EXPIRED, error_code, explained, is_transient
 
@@ -110,7 +116,11 @@ class S3Store:
     def stat(self, uri: str) -> StoredObject:
         """See `Store.stat`."""
         bucket, key = split(uri)
-        found = self._call(uri, "look for", lambda s3: s3.head_object(Bucket=bucket, Key=key))
+        try:
+            found = self._call(uri, "look for", lambda s3: s3.head_object(Bucket=bucket, Key=key))
+        except ObjectNotFoundError:
+            self._find(bucket)
+            raise
         return StoredObject(
             uri=uri,
             key=key.rpartition("/")[2],
@@ -150,13 +160,20 @@ class S3Store:
 
     def exists(self, uri: str) -> bool:
         """See `Store.exists`; a missing bucket is an error."""
-        bucket, key = split(uri)
         try:
-            self._call(uri, "look for", lambda s3: s3.head_object(Bucket=bucket, Key=key))
+            self.stat(uri)
+        except BucketNotFoundError:
+            raise
         except ObjectNotFoundError:
-            self._call(f"s3://{bucket}", "look for", lambda s3: s3.head_bucket(Bucket=bucket))
             return False
         return True
+
+    def _find(self, bucket: str) -> None:
+        """Raises where there is no such bucket: to a question about a key S3 gives the same answer then."""
+        try:
+            self._call(f"s3://{bucket}", "look for", lambda s3: s3.head_bucket(Bucket=bucket))
+        except ObjectNotFoundError as error:
+            raise BucketNotFoundError(f"{error} Check the bucket's name.") from error
 
     def list(self, folder_uri: str) -> Iterator[StoredObject]:
         """See `Store.list`. One page of 1,000 keys is held at a time; empty folder markers are left out.

@@ -41,7 +41,7 @@ def listed(folder: Path, gone: str = "") -> pa.Table:
             "etag": stored.etag,
             "size": stored.size,
             "modified": datetime.now(UTC),
-            "deletions": 0,
+            "earlier_rows": 0,
             "gone": stored.key == gone,
         }
         for stored in list_objects(str(folder))

@@ -25,7 +25,7 @@ def owed(count: int, first: int = 0) -> pa.Table:
             "etag": "e",
             "size": i,
             "modified": NOW,
-            "deletions": 0,
+            "earlier_rows": 0,
             "gone": False,
         }
         for i in range(first, first + count)

@@ -40,7 +40,7 @@ def lines() -> pa.Table:
             "etag": "e",
             "size": 9,
             "modified": NOW,
-            "deletions": 0,
+            "earlier_rows": 0,
             "gone": False,
             "width": None if i == 1 else 40,
             "height": None if i == 1 else 20,

@@ -67,7 +67,7 @@ def rows(source: str, index: str | None = None) -> list[dict[str, Any]]:
             "modified": each.modified,
             "unfit": each.unfit,
             "unfit_detail": each.detail,
-            "deletions": 0,
+            "earlier_rows": 0,
             "gone": False,
         }
         for each in items(source, index)

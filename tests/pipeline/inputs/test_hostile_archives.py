@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 import tarfile
 import tracemalloc
 import zipfile
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import TransientStorageError
 from pipeline.inputs import items as bounds
 from pipeline.inputs import listed
 from pipeline.inputs.archives import open_archive
@@ -213,3 +215,69 @@ def test_a_compressed_tar_is_fetched_once_for_members_in_their_order(s3_server: 
     for member in members:
         assert archive.read(member.name, int(member.position or 0), member.size) == files[member.name]
     assert len([path for method, path, _ in s3_server.requests() if method == "GET"]) < len(members)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_a_damaged_member_of_a_zip_is_refused_however_it_was_packed(tmp_path: Path, kind: int) -> None:
+    sound = packed({"x.png": FILES["a/007.png"], "y.png": b"y"}, kind)
+    place = sound.index(b"x.png") + 40
+    write_atomic(f"{tmp_path}/x.zip", sound[:place] + bytes(200) + sound[place + 200 :])
+    members = found(f"{tmp_path}/x.zip")
+    assert read(f"{tmp_path}/x.zip", members) == ["damaged_archive", b"y"]
+
+
+def test_a_zip_that_lacks_its_beginning_is_told_member_by_member(tmp_path: Path) -> None:
+    write_atomic(f"{tmp_path}/x.zip", packed(FILES)[1_000:])
+    members = found(f"{tmp_path}/x.zip")
+    assert {member.unfit for member in members} <= {None, "damaged_archive"}
+    assert "damaged_archive" in kinds(members)
+    readable = [member for member in members if member.unfit is None]
+    assert set(map(type, read(f"{tmp_path}/x.zip", readable))) <= {bytes, str}
+
+
+def test_names_of_nothing_are_names_of_members_all_the_same(tmp_path: Path) -> None:
+    data = packed({"n.png": b"x", "a.png": b"a"}).replace(b"n.png", b"\0.png")
+    write_atomic(f"{tmp_path}/x.zip", data)
+    told = [(m.name, m.unfit) for m in found(f"{tmp_path}/x.zip")]
+    assert told == [("\0.png", "unsafe_name"), ("a.png", None)]
+    write_atomic(f"{tmp_path}/x.tar", header("", 0) + tar({"a.png": b"a"}))
+    assert [m.name for m in found(f"{tmp_path}/x.tar")] == ["(no name)", "a.png"]
+
+
+@pytest.mark.parametrize("size", [1 << 49, (1 << 63) - 100, 1 << 70])
+def test_sizes_that_can_not_be_are_bounded(tmp_path: Path, size: int) -> None:
+    claimed = tar({"x.png": b"x"})[:1536] + header("huge.png", size)
+    write_atomic(f"{tmp_path}/in/x.tar", claimed)
+    write_atomic(f"{tmp_path}/in/y.tgz", gzip.compress(claimed))
+    told = list(items(f"{tmp_path}/in", None))
+    assert all(0 <= item.size <= bounds.LARGEST for item in told)
+    assert [item.unfit for item in told if item.member == "x.png"] == [None, None]
+    assert {item.unfit for item in told if item.member == "huge.png"} == {"damaged_archive", "archive_bomb"}
+
+
+@pytest.mark.parametrize("error", [IndexError("x"), OverflowError(), struct.error("y"), OSError("z")])
+def test_whatever_a_parser_stumbles_over_is_the_archives_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stumble(*_: object) -> None:
+        raise error
+
+    write_atomic(f"{tmp_path}/x.zip", packed(FILES))
+    members = found(f"{tmp_path}/x.zip")
+    monkeypatch.setattr(zipfile.ZipFile, "open", stumble)
+    assert set(read(f"{tmp_path}/x.zip", members)) == {"damaged_archive"}
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", stumble)
+    assert kinds(found(f"{tmp_path}/x.zip")) == ["damaged_archive"]
+
+
+def test_storages_faults_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_reach(*_: object) -> None:
+        raise TransientStorageError("out of reach")
+
+    write_atomic(f"{tmp_path}/x.zip", packed(FILES))
+    archive = open_archive(RangeFile(f"{tmp_path}/x.zip", stat(f"{tmp_path}/x.zip").etag))
+    monkeypatch.setattr(RangeFile, "read", out_of_reach)
+    with pytest.raises(TransientStorageError):
+        list(archive.members())
+    with pytest.raises(TransientStorageError):
+        archive.read("a/000.png", 0, 1)

@@ -80,6 +80,36 @@ def test_a_polygon_has_as_many_corners_above_as_below(tmp_path: Path, polygon: s
     assert only.unfit == "bad_box"
 
 
+def test_a_line_without_a_box_is_its_page_whatever_becomes_of_others(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    lines = ["uri,box,polygon", 'a.png,,"[1,2,3]"', 'a.png,,"[1,2]"', "a.png,,", 'a.png,"[5,6,20,10]",']
+    found = items(f"{tmp_path}/pages.csv", "\n".join(lines))
+    assert [each.unfit for each in found] == ["bad_box", "bad_box", None, None]
+    assert found[2].member == ""
+    assert len({each.member for each in found}) == 4
+
+
+@pytest.mark.parametrize("uri", ["https://x.org/a.png", "n" * 304, "round.png", "nu\0ll.png", ".", "a.png/b"])
+def test_a_line_that_no_file_can_be_named_by_is_unfit(tmp_path: Path, uri: str) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "round.png").symlink_to("round.png")
+    bad, good = items(f"{tmp_path}/list.csv", f"uri\n{uri}\na.png\n")
+    assert (bad.unfit, bad.key, good.unfit) == ("missing_image", uri, None)
+
+
+def test_a_bucket_that_is_not_there_spoils_no_line(s3_bucket: str, tmp_path: Path) -> None:
+    text = f"uri\n{s3_bucket}/none.png\n"
+    assert [each.unfit for each in items(f"{tmp_path}/list.csv", text)] == ["missing_image"]
+    with pytest.raises(ConfigError, match=r"s3://misspelt.*bucket"):
+        items(f"{tmp_path}/list.csv", f"{text}s3://misspelt/a.png\n")
+
+
+def test_a_quote_that_is_not_closed_swallows_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"list\.csv, line 3: .*quotes"):
+        items(f"{tmp_path}/list.csv", 'uri,box\na.png,\na.png,"[1,2\na.png,\n')
+
+
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="columns path, text; a list needs column uri"):
         items(f"{tmp_path}/list.csv", "path,text\nx,y\n")

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ObjectNotFoundError, ShrunkError, StorageError
-from pipeline.listing import ListingFacts, input_id
+from pipeline.inputs.archives import open_archive
+from pipeline.inputs.range_file import RangeFile
+from pipeline.listing import ListingFacts
 from pipeline.nightly.plan import PlanConfig, make_plan
 from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import list_objects, write_atomic
@@ -56,7 +59,7 @@ class Corpus:
                 size=each["size"],
                 status="deleted" if each["gone"] else "ok",
                 model_digest=digest,
-                id=f"{each['input_id']} {digest} {each['deletions']} {each['gone']}",
+                id=f"{each['input_id']} {digest} {each['earlier_rows']} {each['gone']}",
             )
             for each in rows
         ]
@@ -80,8 +83,6 @@ def test_what_has_a_row_is_done_and_what_comes_late_is_found_whatever_its_date(c
     assert corpus.night() == {"a.png": "ok", "b c/ü.png": "ok", "z.txt": "ok"}
     assert corpus.night() == {}
     corpus.write("0 backdated.png", "late")
-    import os
-
     os.utime(f"{corpus.source}/0 backdated.png", (1, 1))
     assert corpus.night() == {"0 backdated.png": "ok"}
 
@@ -234,25 +235,79 @@ def test_suffixes_are_asked_for_in_any_case(corpus: Corpus) -> None:
 
 
 class Model:
-    """What must hold, in plain Python: the rows that the table should have."""
+    """What must hold, in plain Python: readers see of each file the version that is there, once."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, tuple[str, str]] = {}  # newest (version, status) by key
-        self.read: set[str] = set()
+        self.current: dict[str, str] = {}  # versions by key
 
     def owed(self, files: dict[str, str]) -> dict[str, str]:
-        owed = {}
-        for key, version in files.items():
-            name = input_id(key, version, 0)
-            if name not in self.read or self.rows.get(key, ("", ""))[1] == "deleted":
-                owed[key] = "ok"
-                self.read.add(name)
-                self.rows[key] = (version, "ok")
-        for key, (version, status) in self.rows.items():
-            if key not in files and status != "deleted":
-                owed[key] = "deleted"
-                self.rows[key] = (version, "deleted")
+        owed = {key: "ok" for key, version in files.items() if self.current.get(key) != version}
+        owed |= dict.fromkeys(self.current.keys() - files.keys(), "deleted")
+        self.current = dict(files)
         return owed
+
+
+def test_a_version_that_is_put_back_is_read_again(corpus: Corpus) -> None:
+    kept = f"{corpus.source}/a.png"
+    first = Path(kept).read_bytes()
+
+    def put_in(data: bytes) -> None:
+        write_atomic(kept, data)
+        os.utime(kept, (1, 1))  # one version for one content, as on S3
+
+    put_in(first)
+    corpus.night()
+    for data in (b"a bad upload", first, b"a bad upload", first):
+        put_in(data)
+        assert corpus.night() == {"a.png": "ok"}
+        assert corpus.night() == {}
+    ids = corpus.table.rows().to_table(columns=["id"])["id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 7
+
+
+def test_a_model_that_is_put_back_reads_again_what_the_other_read(corpus: Corpus) -> None:
+    corpus.night("good")
+    for digest in ("bad", "good", "bad"):
+        assert len(corpus.night(digest, policy="backfill")) == 3
+        assert corpus.night(digest, policy="backfill") == {}
+    ids = corpus.table.rows().to_table(columns=["id"])["id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 12
+
+
+def test_what_was_overwritten_while_it_was_read_is_owed_whatever_is_there_now(corpus: Corpus) -> None:
+    facts, rows = corpus.plan()
+    done = [
+        row(
+            each["key"],
+            facts.publication,
+            status="superseded" if each["key"] == "a.png" else "ok",
+            **{name: each[name] for name in ("input_id", "uri", "etag", "size")},
+        )
+        for each in rows
+    ]
+    files = [put(corpus.table, "first", *done)]
+    corpus.table.publish("first", files, epoch=1, publication=1, check=nothing)
+    assert [each["key"] for each in corpus.plan()[1]] == ["a.png"]  # the version that was listed is back
+
+
+def test_an_archive_that_changes_while_it_is_listed_has_lost_no_members(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = {f"{number}.png": b"%d" % number for number in range(4)}
+    write_atomic(f"{corpus.source}/x.tar", tar(images))
+    corpus.night()
+    write_atomic(f"{corpus.source}/x.tar", tar(images | {"4.png": b"4"}))
+    listed = open_archive
+
+    def overwritten_first(file: RangeFile) -> Any:
+        write_atomic(f"{corpus.source}/x.tar", tar(images | {"4.png": b"4", "5.png": b"5"}))
+        return listed(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.inputs.listed.open_archive", overwritten_first)
+        facts, rows = corpus.plan()
+    assert (facts.gone, [(each["key"], each["unfit"]) for each in rows]) == (0, [("x.tar", None)])
+    assert corpus.night() == {f"x.tar/{number}.png": "ok" for number in range(6)}
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -269,8 +324,6 @@ def test_whatever_happens_to_files_each_night_owes_what_plain_sets_say(
     corpus, model = Corpus(str(tmp_path_factory.mktemp("corpus"))), Model()
     corpus.write("always there")
     corpus.night()
-    import os
-
     for files in nights:
         for stored in list(list_objects(corpus.source)):
             if stored.key != "always there":
@@ -279,3 +332,4 @@ def test_whatever_happens_to_files_each_night_owes_what_plain_sets_say(
             corpus.write(key, data)
             os.utime(f"{corpus.source}/{key}", (1, 1))  # one version for one content, whenever it is written
         assert corpus.night() == model.owed(files)
+        assert corpus.night() == {}
