@@ -19,14 +19,14 @@ from jobs import evaluate, synthesize, train, transcribe
 from jobs.cli import cell, parse_flags, table
 from jobs.recipes import demo as recipe
 from jobs.runtime import ExitCode, connect_ray, run_job
-from jobs.train_report import CANDIDATE
 from pipeline.audit import read_audit
 from pipeline.manifest import NAME, Manifest
 from pipeline.nightly.table import TranscriptTable
-from pipeline.registry import resolve_model
+from pipeline.registry import register_bundle
+from pipeline.resume import BUNDLE
 from pipeline.runs import finished
 from pipeline.shards import read_shard
-from pipeline.storage import exists, join
+from pipeline.storage import exists, join, local_copy
 
 STRANGE = {
     "empty.png": b"",
@@ -103,8 +103,11 @@ class Demo:
         learnt = ("--data", self.train_set, "--validation", f"held_out={self.held_out}")
         kept = ("--output", join(out, "runs"), "--images", str(config.images))
         self.step("training", train.main, "jobs/train.py", "demo", *learnt, *kept)
-        # Pinned: whoever has moved an alias since finds the demo as it was.
-        model = resolve_model(f"models:/crnn@{CANDIDATE}").uri
+        # By its version: whoever has trained another since finds the demo as it was.
+        done = finished(join(out, "runs", recipe().name))
+        assert done is not None
+        with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as bundle:
+            model = f"models:/crnn/{register_bundle(bundle, 'crnn')}"
         judged = ("--model", model, "--data", f"held_out={self.held_out}", "--promote")
         self.step(
             "evaluation", evaluate.main, "jobs/evaluate.py", *judged, "--output", join(out, "evaluation")

@@ -10,18 +10,22 @@ from dataclasses import asdict
 from jobs.cli import Progress, parse_recipe
 from jobs.recipes import RECIPES
 from jobs.runtime import connect_ray, require_room, run_job
-from jobs.train_report import CANDIDATE, described, foretell, tell
+from jobs.train_report import described, foretell, tell
 from pipeline import provenance
 from pipeline.board import Facts
+from pipeline.errors import FencedError
 from pipeline.fit import FitResult, fit
-from pipeline.lease import acquire
-from pipeline.registry import register_bundle, set_alias
+from pipeline.lease import Lease, acquire
+from pipeline.registry import advance_alias, register_bundle
 from pipeline.rehearsal import rehearse
 from pipeline.resume import BUNDLE
 from pipeline.storage import join, local_copy
 from pipeline.tracking import Tracker, TrackerConfig, flatten, resolve_tracking_uri
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import Plan, draw_up, plan_run
+
+CANDIDATE = "candidate"
+"""Alias of the version trained last; jobs/evaluate.py --promote decides whether it becomes champion."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,8 +39,8 @@ def run(config: TrainConfig) -> None:
         rehearse_run(draw_up(config))
         return
     plan = plan_run(config)
-    with acquire(plan.config.run_uri, config.name):
-        print(tell(plan, *train(plan)))
+    with acquire(plan.config.run_uri, config.name) as lease:
+        print(tell(plan, *train(plan, lease)))
 
 
 def rehearse_run(plan: Plan) -> None:
@@ -49,8 +53,8 @@ def rehearse_run(plan: Plan) -> None:
         rehearsal.by_heart.require()
 
 
-def train(plan: Plan) -> tuple[FitResult, str | None]:
-    """Trains and registers a run that nobody else is at; returns what came of it, and the model's version."""
+def train(plan: Plan, lease: Lease) -> tuple[FitResult, str | None]:
+    """Trains and registers a run while nobody else is at it; returns what came of it, and as which model."""
     config, came_from = plan.config, provenance.collect()
     tracker = Tracker(
         TrackerConfig(
@@ -67,15 +71,18 @@ def train(plan: Plan) -> tuple[FitResult, str | None]:
     try:
         with connect_ray():
             require_room(config.least_workers, gpu=config.gpu)
-            done = fit(plan, tracker, origin, line.show)
-        version = register(plan, tracker, done)
+            done = fit(plan, tracker, origin, line.show, lease.check)
+        lease.check(ask=True)
+        model = register(plan, tracker, done)
+    except FencedError:  # the run in MLflow is the other's, too
+        raise
     except BaseException as error:
         tracker.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     finally:
         line.close()
     tracker.finish("FINISHED")
-    return done, version
+    return done, model
 
 
 class Line:
@@ -105,7 +112,8 @@ class Line:
 
 
 def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
-    """Makes the best bundle a version of the registered model, and its candidate; returns the version."""
+    """Makes the best bundle a version of the registered model, and its candidate unless a later one is that
+    already; returns what it is known by."""
     config = plan.config
     if config.register_as is None:
         return None
@@ -119,8 +127,8 @@ def register(plan: Plan, tracker: Tracker, done: FitResult) -> str | None:
             metrics=done.metrics,
             description=described(config, done.metrics),
         )
-    set_alias(config.register_as, CANDIDATE, version, tracking_uri=config.tracking)
-    return version
+    latest = advance_alias(config.register_as, CANDIDATE, version, tracking_uri=config.tracking)
+    return f"models:/{config.register_as}/{version}{f', @{CANDIDATE}' if latest else ''}"
 
 
 if __name__ == "__main__":

@@ -15,16 +15,13 @@ from pipeline.storage import join
 from pipeline.train_config import TrainConfig
 from pipeline.train_plan import Plan
 
-CANDIDATE = "candidate"
-"""Alias of the version trained last; jobs/evaluate.py --promote decides whether it becomes champion."""
-
 SHAPE = ("longest", "width", "padding", "rejected")
 """Columns that tell what a data set's rows are like: characters, mean pixels, share of padding, why not."""
 SHOWN = 12
 """Characters outside the charset that are named."""
 
 
-def tell(plan: Plan, done: FitResult, version: str | None) -> str:
+def tell(plan: Plan, done: FitResult, model: str | None) -> str:
     """What became of the run, for a person."""
     config, metrics = plan.config, done.metrics
     rows = [
@@ -44,7 +41,7 @@ def tell(plan: Plan, done: FitResult, version: str | None) -> str:
         ("images seen", cell(done.images_seen)),
         ("images/s", cell(done.images_per_s)),
         ("bundle", f"{join(done.checkpoint_uri, BUNDLE)}, after {cell(int(metrics['images_seen']))} images"),
-        ("registered", f"models:/{config.register_as}/{version}, @{CANDIDATE}" if version else "no"),
+        ("registered", model or "no"),
     ]
     learnt = [_learnt(done, data) for data in config.training_sets]
     tables = (

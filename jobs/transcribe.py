@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from jobs.cli import Progress, cell, duration, parse_flags, table
 from jobs.runtime import IncompleteError, connect_ray, run_job
-from pipeline.errors import StorageError
+from pipeline.errors import PipelineError, StorageError
 from pipeline.lease import Lease, acquire
 from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.nightly.export import export_rows
@@ -126,8 +126,9 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
             folder = join(job.run_uri, "review")
             copied = export_review(job.table, job.name, job.config.review, folder, job.config.fetch)
             print(f"to be reviewed   {cell(copied)} images in {folder}")
-    except StorageError as error:
-        log.warning("The rows are published, but the report isn't whole: %s", error)
+    except Exception as error:  # nothing that is only told may keep rows from who waits for them
+        is_ours = isinstance(error, PipelineError)
+        log.warning("The rows are published, but the report isn't whole: %s", error, exc_info=not is_ours)
         return
     print(f"report           {uri}")
     track(

@@ -13,7 +13,7 @@ from ray.train.torch import TorchTrainer
 from pipeline.audit import Audit, audit, write_left_out
 from pipeline.board import Facts, open_board
 from pipeline.dataset import UnevenSplit, training_feed
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, FencedError
 from pipeline.grace import run_with_grace
 from pipeline.mixture import rows_seen
 from pipeline.order import Position, Window
@@ -61,7 +61,11 @@ class FitResult:
 
 
 def fit(
-    plan: Plan, tracker: Tracker, provenance: Mapping[str, Any], show: Callable[[Facts], None]
+    plan: Plan,
+    tracker: Tracker,
+    provenance: Mapping[str, Any],
+    show: Callable[[Facts], None],
+    check: Callable[[], None] = lambda: None,
 ) -> FitResult:
     """Trains, or goes on training, the run of this name. Ray must be connected.
 
@@ -70,10 +74,12 @@ def fit(
         tracker: Opened; gets the run's points and pictures.
         provenance: Written into the bundle.
         show: Is told how far the run has come, now and then, from another thread.
+        check: Raises where the run isn't ours any more.
 
     Raises:
         DataError, StorageError: The data can't be used.
         BatchCheckError: The network can't learn one batch, and that was to be made sure of.
+        FencedError: What `check` raised; workers may save no more.
         DivergedError: The gradient stopped being finite, for too many steps in a row.
         ray.train.TrainingFailedError: A worker failed more often than `max_failures` allows.
         SystemExit, KeyboardInterrupt: As they reached the main thread; the workers have saved before.
@@ -93,7 +99,10 @@ def fit(
         windows = plan.windows(checked)
         worker = _worker(plan, checked, windows, since, provenance)
         try:
-            result = _train(plan, windows, worker, tracker, show)
+            result = _train(plan, windows, worker, tracker, show=show, check=check)
+            check()
+        except FencedError:
+            raise
         except BaseException:
             # The controller, which sends points as they are saved, is gone before the last of them.
             with contextlib.suppress(Exception):
@@ -167,7 +176,13 @@ def _worker(
 
 
 def _train(
-    plan: Plan, windows: list[Window], worker: WorkerConfig, tracker: Tracker, show: Callable[[Facts], None]
+    plan: Plan,
+    windows: list[Window],
+    worker: WorkerConfig,
+    tracker: Tracker,
+    *,
+    show: Callable[[Facts], None],
+    check: Callable[[], None],
 ) -> "ray.train.Result":
     config = plan.config
     if config.check_batch and latest_checkpoint(config.run_uri) is None:
@@ -189,7 +204,7 @@ def _train(
             datasets={"train": feed},
             dataset_config=UnevenSplit(),
         )
-        result = run_with_grace(trainer.fit, lambda: ray.get(board.stop.remote()), config.grace_s)
+        result = run_with_grace(trainer.fit, lambda: ray.get(board.stop.remote()), config.grace_s, check)
         given_up = ray.get(board.given_up.remote())
     if given_up:
         step, ids = given_up

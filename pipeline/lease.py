@@ -5,8 +5,9 @@
 
 Nothing but put-if-absent is asked of the store, which local disks have too. Nobody compares clocks: a holder
 is taken for dead when its beat hasn't changed for as long as the watcher itself has watched, or at once where
-it ran on this machine and its process is gone. A holder that was wrongly taken for dead can't do harm:
-whoever takes over writes its own epoch into the table's log, and a commit of an older epoch is refused there.
+it ran on this machine and its process is gone. A holder that was wrongly taken for dead learns of it by its
+next beat, and ends. A night can't do harm even before: whoever takes over writes its own epoch into the
+table's log, and a commit of an older epoch is refused there.
 """
 
 import json
@@ -90,7 +91,7 @@ class Lease:
         if self._lost.is_set() or (ask and exists(_epoch_uri(self._folder, self.epoch + 1))):
             raise FencedError(
                 f"Another run took over from {_epoch_uri(self._folder, self.epoch)}: this one was silent for "
-                f"{self._silence_s:g} s. It publishes nothing; its finished shards are kept."
+                f"{self._silence_s:g} s. It publishes nothing more; what it had saved is the other's."
             )
 
     def __enter__(self) -> "Lease":
@@ -112,6 +113,7 @@ class Lease:
             try:
                 if exists(_epoch_uri(self._folder, self.epoch + 1)):
                     self._lost.set()
+                    log.warning("Another run took over from %s", _epoch_uri(self._folder, self.epoch))
                     return
                 _beat(self._folder, self.epoch)
             except StorageError as error:

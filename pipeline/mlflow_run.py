@@ -27,6 +27,8 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 SQLITE = "sqlite:///"
 MAX_METRICS, MAX_PARAMS, MAX_PARAM_LENGTH, MAX_TAG_LENGTH = 1000, 100, 6000, 8000
 MAX_DIGEST_LENGTH = 36
+MOST_NAME = 250
+"""Characters of a run's or an experiment's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,16 @@ def experiment_id(client: Any, tracking_uri: str, name: str) -> str:
                 raise
             found = client.get_experiment_by_name(name)
     return str(found.experiment_id)
+
+
+def check_name(name: str) -> None:
+    """Refuses what can't name a run or an experiment.
+
+    Raises:
+        ConfigError: It is empty, too long, or would end MLflow's own quotes.
+    """
+    if not name or "'" in name or len(name) > MOST_NAME:
+        raise ConfigError(f"{name!r} can't name a run or experiment: 1 to {MOST_NAME} characters without '.")
 
 
 def find_run(client: Any, experiment: str, run_name: str) -> Any | None:

@@ -131,6 +131,20 @@ def set_alias(name: str, alias: str, version: str, *, tracking_uri: str | None =
         client.set_registered_model_alias(name, alias, version)
 
 
+def advance_alias(name: str, alias: str, version: str, *, tracking_uri: str | None = None) -> bool:
+    """Points an alias at a version unless it points at a later one; whether it points at this one now.
+
+    Raises:
+        RegistryError: MLflow refused or doesn't answer.
+    """
+    with _asking(resolve_tracking_uri(tracking_uri)) as client:
+        latest = client.get_registered_model(name).aliases.get(alias, "0")
+        if int(latest) > int(version):
+            return False
+        client.set_registered_model_alias(name, alias, version)
+        return True
+
+
 def resolve_model(model: str, tracking_uri: str | None = None) -> ResolvedModel:
     """Pins a model and fetches its bundle, once per machine.
 

@@ -68,6 +68,15 @@ def check_owner(run_uri: str, identity: Mapping[str, Any]) -> None:
         )
 
 
+def begun_with(run_uri: str, asked: str) -> str:
+    """The model that a run began with where it was asked for this one: an alias may have moved on since."""
+    if not exists(join(run_uri, IDENTITY)):
+        return asked
+    start = json.loads(read_bytes(join(run_uri, IDENTITY))).get("start")
+    pinned = start.get("version") if isinstance(start, dict) and start.get("asked") == asked else None
+    return str(pinned or asked)
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

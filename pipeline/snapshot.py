@@ -7,6 +7,7 @@ checkpoint, and where the list itself is cut short: on disks it is written in pl
 import json
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ray import __version__ as ray_version
@@ -14,6 +15,7 @@ from ray import __version__ as ray_version
 from pipeline.resume import STATE
 from pipeline.runs import SNAPSHOT, CheckpointFiles
 from pipeline.storage import exists, join, list_objects, read_bytes, write_atomic
+from pipeline.tracking import MetricPoint
 
 log = logging.getLogger(__name__)
 
@@ -74,5 +76,18 @@ def _result(run_uri: str, name: str) -> dict[str, Any]:
     step = max((p.step for p in points), default=0)
     values = {p.key: p.value for p in points if p.step == step}
     metrics = {key: value for key, value in values.items() if key.startswith("validation/")}
-    metrics |= {"step": step, "images_seen": values.get("train/images_seen", 0)}
+    metrics |= {
+        "step": step,
+        "images_seen": values.get("train/images_seen", 0),
+        "images_per_s": _rate(points),
+    }
     return {"version": 0, "checkpoint_dir_name": name, "metrics": metrics}
+
+
+def _rate(points: Sequence[MetricPoint]) -> float:
+    """Images a second of the whole run, from the rates of its parts."""
+    rates = {p.step: p.value for p in points if p.key == "train/images_per_s"}
+    seconds, before = 0.0, 0.0
+    for seen in (p for p in points if p.key == "train/images_seen" and rates.get(p.step)):
+        seconds, before = seconds + (seen.value - before) / rates[seen.step], seen.value
+    return before / seconds if seconds else 0.0

@@ -12,6 +12,7 @@ from crnn.fusion import Fusion
 from crnn.model import seeded
 from crnn.preprocess import PreprocessConfig
 from pipeline.registry import resolve_model
+from pipeline.runs import begun_with
 from pipeline.train_config import TrainConfig
 
 
@@ -21,6 +22,8 @@ class Start:
 
     uri: str
     """Pinned: of the version, not of an alias."""
+    asked: str
+    """As the config has it."""
     digest: str
     """The bundle's fingerprint."""
     adoption: Adoption
@@ -48,9 +51,16 @@ class Start:
         """For the provenance of the bundles that come of it."""
         return {"uri": self.uri, "fingerprint": self.digest, "images_seen": self.images_seen}
 
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """For the run's: folders may be elsewhere on another machine, versions in a registry may not."""
+        version = self.uri if self.uri.startswith("models:") else None
+        return {"asked": self.asked, "version": version, "fingerprint": self.digest}
+
 
 def find_start(config: TrainConfig) -> Start | None:
-    """The start that a config asks for, None where the weights begin at random.
+    """The start that a config asks for, None where the weights begin at random. A run that goes on has the
+    one that it began with.
 
     Raises:
         RegistryError, BundleError: There is no such model.
@@ -58,12 +68,13 @@ def find_start(config: TrainConfig) -> Start | None:
     """
     if config.start_from is None:
         return None
-    model = resolve_model(config.start_from, config.tracking)
+    model = resolve_model(begun_with(config.run_uri, config.start_from), config.tracking)
     rules = config.rules
     network = seeded(rules.network, rules.charset.num_classes, config.seed)
     bundle = Bundle.load(model.directory)
     return Start(
         uri=model.uri,
+        asked=config.start_from,
         digest=model.digest,
         adoption=adopt(network, rules.charset, bundle),
         weights=network.state_dict(),

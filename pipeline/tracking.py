@@ -21,6 +21,7 @@ from pipeline.mlflow_run import (
     MlflowRun,
     RunDetails,
     RunStatus,
+    check_name,
     find_run,
     flatten,
     mlflow_client,
@@ -60,8 +61,7 @@ class TrackerConfig:
                 "pass it through resolve_tracking_uri first."
             )
         for name in (self.experiment, self.run_name):
-            if not name or "'" in name or len(name) > 250:
-                raise ConfigError(f"{name!r} can't name a run or experiment: 1 to 250 characters without '.")
+            check_name(name)
 
 
 class _NotOpenedYetError(Exception):

@@ -56,7 +56,7 @@ class Plan:
             "charset": rules.charset.fingerprint,
             "network": json.dumps(rules.network.to_dict()),
             "preprocess": config.preprocess.to_dict(),
-            "start": config.start_from,
+            "start": self.start and self.start.identity,
             "optimizer": config.optimizer.to_dict(),
             "order": [config.seed, config.window_rows, config.pack_columns],
         }

@@ -7,6 +7,7 @@ from crnn.precision import Precision
 from crnn.shipped import DEFAULT
 from pipeline.errors import ConfigError
 from pipeline.fetch import FetchConfig
+from pipeline.mlflow_run import check_name
 from pipeline.nightly.export import ExportRows, export_format
 from pipeline.nightly.pace import MOST_SHARD_ROWS
 from pipeline.nightly.plan import Policy
@@ -106,6 +107,9 @@ class TranscribeConfig:
         if self.export is not None:
             absolute(self.export)
             export_format(self.export)
+        if self.review < 0:
+            raise ConfigError(f"--review is 0 or more; {self.review} isn't.")
+        check_name(self.experiment)
         if not 0 <= self.max_quarantined <= 1:
             raise ConfigError(f"--max-quarantined is a share from 0 to 1; {self.max_quarantined} isn't.")
         if not 0 < self.shadow_share <= 1:
@@ -114,8 +118,9 @@ class TranscribeConfig:
             raise ConfigError("--max-canary-cer is 0 or more, --min-canary-confidence from 0 to 1.")
         if self.lease_s <= 0:
             raise ConfigError(f"--lease-s {self.lease_s}: give the seconds after which a silent run is dead.")
-        inner, outer = (absolute(uri).rstrip("/") + "/" for uri in (self.output, self.input))
-        if inner.startswith(outer):
-            raise ConfigError(
-                f"The output {self.output} lies in the input {self.input}: it would be read too."
-            )
+        for name, written in (("output", self.output), ("export", self.export)):
+            inner, outer = (absolute(uri).rstrip("/") + "/" for uri in (written or "", self.input))
+            if written is not None and inner.startswith(outer):
+                raise ConfigError(
+                    f"The {name} {written} lies in the input {self.input}: it would be read too."
+                )

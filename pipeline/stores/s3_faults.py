@@ -11,7 +11,8 @@ TRANSIENT |= {
     "OperationAborted",
 }
 TRANSIENT |= {"ConditionalRequestConflict", "IncompleteBody", "BadDigest"}
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "400"}
+"""400: an answer to HEAD has no body to say more in."""
 MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
 CHANGED = {"PreconditionFailed", "412"}
 DENIED = {"AccessDenied", "Forbidden", "403", "AllAccessDisabled"}

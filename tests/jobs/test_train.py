@@ -1,6 +1,8 @@
 """The training job as a person meets it: what it says, what it leaves, how it ends."""
 
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,26 @@ def test_a_run_that_somebody_is_at_is_left_alone(
         assert main(flags) == ExitCode.LEASE_HELD
     assert "few" in capsys.readouterr().err
     assert not (tmp_path / "out" / "mlflow.db").exists()
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_that_another_took_over_ends_without_a_word_to_the_registry(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lease = tmp_path / "out/demo/runs/few/lease"
+
+    def take_over() -> None:
+        while not (lease / "00000001.json").exists():
+            time.sleep(0.05)
+        (lease / "00000002.json").write_text("{}")
+
+    other = threading.Thread(target=take_over, daemon=True)
+    other.start()
+    assert main(flags) == ExitCode.FENCED
+    other.join()
+    assert "Another run took over" in capsys.readouterr().err
+    client = mlflow_client(f"sqlite:///{tmp_path}/out/mlflow.db")
+    assert not client.search_registered_models()
 
 
 def test_a_misspelt_recipe_is_told_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

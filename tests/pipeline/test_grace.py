@@ -7,6 +7,7 @@ from types import FrameType
 
 import pytest
 
+from pipeline.errors import FencedError
 from pipeline.grace import run_with_grace
 
 
@@ -71,4 +72,17 @@ def test_a_second_signal_ends_the_waiting() -> None:
 
     with pytest.raises(SystemExit, match="143"):
         run_with_grace(run, send, 60.0)
+    never.set()
+
+
+def test_what_the_check_finds_goes_on_at_once_and_asks_for_nothing() -> None:
+    never, asked, looks = threading.Event(), threading.Event(), iter([None, None, FencedError("another's")])
+
+    def check() -> None:
+        if error := next(looks):
+            raise error
+
+    with pytest.raises(FencedError):
+        run_with_grace(lambda: never.wait(60), asked.set, 60.0, check)
+    assert not asked.is_set()
     never.set()

@@ -22,7 +22,14 @@ from crnn.recognizer import Recognizer
 from pipeline import registry
 from pipeline.errors import ModelNotFoundError, RegistryError
 from pipeline.mlflow_run import mlflow_client
-from pipeline.registry import ResolvedModel, bundle_directory, register_bundle, resolve_model, set_alias
+from pipeline.registry import (
+    ResolvedModel,
+    advance_alias,
+    bundle_directory,
+    register_bundle,
+    resolve_model,
+    set_alias,
+)
 from pipeline.storage import join, write_atomic
 from pipeline.tracking import Tracker, TrackerConfig
 
@@ -80,6 +87,13 @@ def test_registering_the_same_bundle_again_makes_no_second_version(
 ) -> None:
     assert register_bundle(make_bundle(1), name) == register_bundle(make_bundle(1), name) == "1"
     assert register_bundle(make_bundle(2), name) == "2"
+
+
+def test_an_alias_that_only_advances_never_goes_back(make_bundle: MakeBundle, name: str) -> None:
+    versions = [register_bundle(make_bundle(seed), name) for seed in range(11)]
+    moved = [advance_alias(name, "candidate", versions[place]) for place in (0, 1, 0, 10, 1, 10)]
+    assert moved == [True, True, False, True, False, True]  # 11 is later than 2
+    assert resolve_model(f"models:/{name}@candidate").version == "11"
 
 
 def test_a_version_knows_the_run_that_made_it(make_bundle: MakeBundle, name: str, mlflow_server: Any) -> None:

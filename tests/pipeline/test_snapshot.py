@@ -82,6 +82,23 @@ def test_a_list_that_is_cut_short_is_made_anew_from_the_checkpoints(run: Path, s
     assert found(run) == (NAMES[2], dict(zip(NAMES[1:], ACCURACIES[1:], strict=True)))
 
 
+def test_a_list_that_is_made_anew_knows_the_rate_of_the_whole_run(run: Path) -> None:
+    """600 images in 6 s, 300 in 9 s, and a moment in which nothing was learnt."""
+    points = [(6.0, 1, 600.0), (15.0, 2, 900.0), (15.1, 3, 900.0)]
+    rates = {1: 100.0, 2: 300 / 9.0, 3: 0.0}
+    history = [MetricPoint(SCORE, 0.4, 3, 3)]
+    for seconds, step, seen in points:
+        history += [MetricPoint("train/images_seen", seen, step, int(1_000 * seconds))]
+        history += [MetricPoint("train/images_per_s", rates[step], step, int(1_000 * seconds))]
+    lines = [json.dumps([p.key, p.value, p.step, p.timestamp_ms]) for p in history]
+    (run / NAMES[2] / resume.HISTORY).write_text("\n".join(lines))
+    (run / SNAPSHOT).write_bytes(b"")
+    mend_snapshot(str(run), SCORE)
+    last = ray.train.Result.from_path(str(run)).metrics or {}
+    assert last["images_per_s"] == pytest.approx(900 / 15)
+    assert {"step", "images_seen"} <= last.keys()  # whoever marks the run finished asks for them
+
+
 def test_without_any_checkpoint_the_run_starts_over(run: Path) -> None:
     for name in NAMES:
         shutil.rmtree(run / name)

@@ -38,6 +38,9 @@ def test_a_fault_that_passes_is_waited_out(
     store.write(uri, b"more")
     s3_server.order({"times": 3, "method": "GET"} | fault)
     assert [found.key for found in store.list(s3_bucket)] == ["x"]
+    s3_server.order({"times": 3, "method": "HEAD"} | fault)
+    assert store.exists(uri)
+    assert store.stat(uri).size == 4
     s3_server.order()
     assert store.read(uri) == b"more"
 
