@@ -10,9 +10,9 @@ _TELLING = "abdeghmnqr"
 """Letters whose capitals are drawn otherwise in every ordinary face."""
 _SAME = 0.97
 """Cosine from which a capital and its small letter are one drawing."""
-_MOST, _CLEARLY = 0.7, 0.03
-"""Share of a face's small letters that look more like the usual capitals, and by how much on average, from
-which on they are small capitals."""
+_MOST = 0.5
+"""Share of a face's small letters that look more like the usual capitals, from which on they are small
+capitals, where they do so on average as well."""
 
 
 def find_cases(shapes: Shapes, characters: str) -> list[Case]:
@@ -32,7 +32,7 @@ def find_cases(shapes: Shapes, characters: str) -> list[Case]:
     as_small = _likeness(small, small[usual])
     as_large = _likeness(small, large[usual])
     nearer = as_large - as_small
-    capitals = ((nearer > 0).mean(1) >= _MOST) & (nearer.mean(1) >= _CLEARLY)
+    capitals = ((nearer > 0).mean(1) >= _MOST) & (nearer.mean(1) >= 0)
     return [
         "upper" if small_capitals else "both" if not alone else "upper" if large >= small else "lower"
         for small_capitals, alone, small, large in zip(

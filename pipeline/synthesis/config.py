@@ -197,6 +197,10 @@ class Strengths:
                 )
 
 
+WIDEST = 2_048
+"""Pixels of any picture: as wide as the noise is that is drawn once for all."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthesisConfig:
     """Everything that decides the pictures, besides the assets and the seed."""
@@ -225,12 +229,15 @@ class SynthesisConfig:
     def __post_init__(self) -> None:
         if not 16 <= self.height <= 128:
             raise ConfigError(f"Pictures are 16 to 128 pixels high; {self.height} isn't.")
-        if self.max_width < 4 * self.height:
-            raise ConfigError(f"max_width {self.max_width} leaves no room for words: at least 4 × height.")
+        if not 4 * self.height <= self.max_width <= WIDEST:
+            raise ConfigError(
+                f"Pictures are at most {4 * self.height} pixels wide, 4 × height, to {WIDEST:,}; max_width "
+                f"{self.max_width} isn't."
+            )
         if not 0 <= self.ordinary <= 1:
             raise ConfigError(f"ordinary is a share of the words, 0 to 1; {self.ordinary} isn't.")
 
 
-DRAWING = 3
+DRAWING = 4
 """Counts the changes of the code by which the same seed gives other pictures: a stream, which is drawn anew
 whenever its run goes on, is another one then, and an unfinished data set isn't gone on with."""

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.synthesis.config import SynthesisConfig
+from pipeline.synthesis.config import WIDEST, SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
 
@@ -22,7 +22,7 @@ _LOW, _BLUR, _MOTION, _SLOPE = (
 )
 _NOISE, _GAMMA, _TWICE = START["noise"], START["gamma"], START["jpeg_twice"]
 _ENLARGED_BY = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
-_NOISE_HEIGHT, _NOISE_WIDTH = 160, 2048
+_NOISE_HEIGHT = 160
 _GAMMAS = 33
 
 
@@ -109,7 +109,7 @@ class Camera:
         height, width = image.shape
         field = self._noises[int(u[_NOISE + 1] * len(self._noises))]
         top = int(u[_NOISE + 2] * (_NOISE_HEIGHT - height))
-        left = int(u[_NOISE + 3] * (_NOISE_WIDTH - width))
+        left = int(u[_NOISE + 3] * (WIDEST - width))
         piece = field[top : top + height, left : left + width]
         noisy: Grey = cv2.addWeighted(image, 1.0, piece, deviation, 0.0, dtype=cv2.CV_8U)
         return noisy
@@ -149,7 +149,7 @@ def _sloping_blur(image: Floats, end: float, sigma: float, start: float) -> Floa
 
 
 def _noise(generator: np.random.Generator, coarse: float) -> Floats:
-    field = generator.standard_normal((_NOISE_HEIGHT, _NOISE_WIDTH), dtype=np.float32)
+    field = generator.standard_normal((_NOISE_HEIGHT, WIDEST), dtype=np.float32)
     if coarse:
         field = cv2.GaussianBlur(field, (0, 0), coarse)
     return field / field.std()  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
-from pipeline.synthesis.layout import Canvas, Page
+from pipeline.synthesis.layout import Box, Canvas, Page
 
 Floats = npt.NDArray[np.float32]
 _MIN_WIDTH = 12
@@ -127,10 +127,8 @@ class Lens:
             room = _ROOM_FOR_WAVES * _wave_height(u) * height
             sides = [side + room for side in sides]
         for i, extra in enumerate(page.extra):
-            if extra:  # where a side leans or bends, most of it is inside the box: less must be added
-                (xa, ya), (xb, yb) = (corners[j] for j in _ENDS[i])
-                slack = abs(xa - xb) if i < 2 else abs(ya - yb) + abs(bend)
-                sides[i] = max(0.0, extra * (aspect if i < 2 else 1.0) - 0.5 * slack)
+            if extra:
+                sides[i] = _margin(page.box, corners, i, extra * (1.0, aspect)[i < 2], extra, bend)
         sides[3] = max(sides[3], page.below)
         x1, x2, y1, y2 = x1 - sides[0], x2 + sides[1], y1 - sides[2], y2 + sides[3]
 
@@ -178,6 +176,39 @@ class Lens:
         coarse = self._cloth[top : top + 4, left : left + 3 + width // 10]
         waves: Floats = cv2.resize(coarse, (width, self._config.height), interpolation=cv2.INTER_CUBIC)
         return waves
+
+
+def _margin(
+    box: Box, corners: Sequence[tuple[float, float]], side: int, flat: float, extra: float, bend: float
+) -> float:
+    """What to add at a side so that `extra` pixels of the canvas beyond the text's box are seen there.
+
+    Args:
+        box: Of the text on the canvas.
+        corners: Where its corners are seen, in the order of `_CORNERS`.
+        side: 0 to 3: left, right, top, bottom.
+        flat: What `extra` is without perspective, at whose far end it would show twice as much.
+        extra: In canvas pixels.
+        bend: See `View.bend`; in the corners' pixels.
+    """
+    left, top, right, bottom = box
+    source = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
+    matrix = cv2.getPerspectiveTransform(source, np.array(corners, np.float32)).tolist()
+    axis, outward = side // 2, (-1, 1)[side % 2]
+    across, down = (outward * extra, 0.0) if axis == 0 else (0.0, outward * extra)
+    seen = []
+    for end in _ENDS[side]:
+        x, y = float(source[end, 0]) + across, float(source[end, 1]) + down
+        depth = matrix[2][0] * x + matrix[2][1] * y + matrix[2][2]
+        if depth <= 0:  # beyond the horizon
+            return 0.0
+        seen.append((matrix[axis][0] * x + matrix[axis][1] * y + matrix[axis][2]) / depth)
+    # Where a side leans or bends, most of it is inside the box: less must be added.
+    own = [corners[end][axis] for end in _ENDS[side]]
+    edge = max(outward * place for place in own)
+    slack = abs(own[0] - own[1]) + axis * abs(bend)
+    room = outward * (seen[0] + seen[1]) / 2 - edge - axis * abs(bend) / 2
+    return max(0.0, min(flat - slack / 2, room))
 
 
 def _wave_height(u: Draws) -> float:

@@ -40,6 +40,18 @@ def test_small_capitals_are_capitals_though_drawn_lighter_or_wider_than_the_larg
     assert find_cases(np.stack([*ordinary, capitals]), LETTERS) == ["both"] * 12 + ["upper"]
 
 
+def test_small_letters_of_which_half_are_small_capitals_are_capitals() -> None:
+    """As hands write them: some letters have one form for both, and that is the capital's."""
+    small, large = letters()
+    ordinary = [np.concatenate([drawn(small, i), drawn(large, 100 + i)]) for i in range(12)]
+    telling = [LETTERS.index(c) for c in "abdeghmnqr"]
+    for count, case in ((6, "upper"), (2, "both")):
+        own = small.copy()
+        own[telling[:count]] = large[telling[:count]]
+        face = np.concatenate([drawn(own, 200), drawn(large, 201)])
+        assert find_cases(np.stack([*ordinary, face]), LETTERS)[-1] == case
+
+
 def test_one_drawing_for_both_is_told_by_which_it_looks_like() -> None:
     small, large = letters()
     ordinary = [np.concatenate([drawn(small, i), drawn(large, 100 + i)]) for i in range(12)]

@@ -132,6 +132,32 @@ def test_a_neighbours_margin_is_kept_whatever_margin_is_drawn(tiny_assets: str, 
     assert top == pytest.approx(9.0, abs=0.6)
 
 
+@pytest.mark.parametrize("draw", [0.7, 0.9])
+def test_perspective_brings_no_more_of_a_neighbour_into_view(tiny_assets: str, draw: float) -> None:
+    """Found from the picture's edge back to the canvas: at its far end a margin shows twice as much."""
+    config = SynthesisConfig(chances=replace(Chances.none(), perspective=1.0, shear=0.5, oblique=0.3))
+    lens, typesetter = Lens(config), Typesetter(SynthesisConfig(), Assets.open(tiny_assets))
+    some = [typesetter.page(word, "WW", 1, calm(neighbour=(0.0, draw, 0.5, 0.999))) for word in WORDS[:5]]
+    rows = np.random.Generator(np.random.Philox(6)).random((1_000, WIDTH)).tolist()
+    seen = 0
+    for i, u in enumerate(rows):
+        page = some[i % len(some)]
+        assert page is not None
+        view = lens.view(page, u)
+        if view is None:
+            continue
+        behind = page.extra[1] > 0
+        edge = float(view.width) if behind else 0.0
+        ends = view.target[[1, 2] if behind else [0, 3], 1]  # as high as the text is at this side
+        inverse = cv2.getPerspectiveTransform(view.target, view.source)
+        back = cv2.perspectiveTransform(np.array([[[edge, y] for y in ends]], np.float32), inverse)[0, :, 0]
+        left, _, right, _ = page.box
+        shown = back.mean() - right if behind else left - back.mean()
+        assert shown < 1.5 * max(page.extra) + 3.0, i
+        seen += shown > 0.3 * max(page.extra)
+    assert seen > 300
+
+
 def test_an_underline_is_in_the_picture_however_narrow_the_margin_drawn(tiny_assets: str) -> None:
     page = pages(Assets.open(tiny_assets))[0]
     lens = Lens(SynthesisConfig(chances=Chances.none()))
