@@ -128,7 +128,8 @@ class Lens:
             sides = [side + room for side in sides]
         for i, extra in enumerate(page.extra):
             if extra:
-                sides[i] = _margin(page.box, corners, i, extra * (1.0, aspect)[i < 2], extra, bend)
+                flat = extra * (aspect if i < 2 else 1.0)
+                sides[i] = _margin(page.box, corners, i, flat=flat, extra=extra, bend=bend)
         sides[3] = max(sides[3], page.below)
         x1, x2, y1, y2 = x1 - sides[0], x2 + sides[1], y1 - sides[2], y2 + sides[3]
 
@@ -179,7 +180,7 @@ class Lens:
 
 
 def _margin(
-    box: Box, corners: Sequence[tuple[float, float]], side: int, flat: float, extra: float, bend: float
+    box: Box, corners: Sequence[tuple[float, float]], side: int, *, flat: float, extra: float, bend: float
 ) -> float:
     """What to add at a side so that `extra` pixels of the canvas beyond the text's box are seen there.
 
