@@ -22,7 +22,7 @@ def encoded(image: ImageLike) -> bytes:
     """The bytes of an image file that holds the image; a file's are its own.
 
     Raises:
-        ImageRejectedError: An array of a shape or type that is no image.
+        ImageRejectedError: An array of a shape or type that is no image, or one without pixels.
         OSError: The path can't be read.
     """
     if isinstance(image, bytes):
@@ -35,6 +35,8 @@ def encoded(image: ImageLike) -> bytes:
             image = Image.fromarray(np.ascontiguousarray(image))
         except TypeError:
             raise ImageRejectedError("not_an_image", f"{kind}; give uint8 [H, W] or [H, W, 3]") from None
+    if not image.width or not image.height:
+        raise ImageRejectedError("too_small", f"{image.width}×{image.height} pixels: nothing to read")
     image = upright(image)  # a re-encoded image loses its EXIF
     if image.mode not in _LOSSLESS:
         image = image.convert(_CONVERTED.get(image.mode, "RGB"))

@@ -270,7 +270,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 def _to_grey(image: Image.Image) -> GreyImage:
     if image.mode.startswith("I;16"):
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        values = np.asarray(image).astype(np.uint16)
+        return (values >> 8 * (values.max() > 255)).astype(np.uint8)  # eight bits may come as sixteen
     if image.mode in ("I", "F"):
         return _stretch(np.asarray(image, np.float64))
     if image.has_transparency_data:

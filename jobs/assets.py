@@ -12,7 +12,7 @@ import tyro
 from jobs.cli import Progress, parse_flags, table
 from jobs.runtime import ExitCode, run_job
 from pipeline.storage import join
-from pipeline.synthesis.asset_builder import EXCLUSIONS, AssetsConfig, build_assets
+from pipeline.synthesis.asset_builder import ABSENT, EXCLUSIONS, AssetsConfig, build_assets
 from pipeline.synthesis.assets import DEFAULT_URI, Assets
 
 
@@ -39,6 +39,11 @@ def run(config: Config) -> int:
     print(table(("assets", "count"), _facts(assets)))
     print(f"\n{config.output}: {assets.fingerprint}, {time.monotonic() - began:.1f} s")
     print(f"Every excluded file with its reason: {join(config.output, EXCLUSIONS)}")
+    if absent := assets.record["exclusions"].get(ABSENT, 0):
+        print(
+            f"{absent} packages that were asked for couldn't be fetched; run again to have their fonts, too."
+        )
+        return ExitCode.INCOMPLETE
     return ExitCode.OK
 
 

@@ -208,6 +208,8 @@ def _calibrate(report: EvaluationReport, config: EvaluateConfig, tracking_uri: s
     )
     if bundle.language:
         print(f"Confidences of {other} stay as they were.")
+    if not bundle.calibration:
+        print("From now on it reads tall images turned, too: evaluate it so, and calibrate it once more.")
     if name:
         told = f"{report.model.uri} with confidences of {read} calibrated on {done.words:,} words."
         version = register_bundle(folder, name, tracking_uri=tracking_uri, description=told)

@@ -89,7 +89,10 @@ def calibrate(report: EvaluationReport, charset: Charset) -> Calibrated:
 
 
 def with_calibration(bundle: Bundle, done: Calibrated, *, alone: bool = False) -> Bundle:
-    """The bundle with these confidences and where they come from; the texts it reads stay the same.
+    """The bundle with these confidences and where they come from.
+
+    Texts stay the same but where confidences decide: which images are looked at again, and whether tall ones
+    are read turned, which no bundle does before it is calibrated.
 
     Args:
         bundle: What was evaluated.

@@ -157,6 +157,11 @@ def evaluate_models(
     dropped = {
         name: _dropped(uri, PROTOCOLS[protocol], resolved[0].directory) for name, uri in lexicons.items()
     }
+    for name, uri in datasets.items():
+        if both := sorted(Manifest.read(uri).config.get("lexicons", {}).keys() & lexicons.keys()):
+            raise ConfigError(
+                f"--lexicon {', '.join(both)}: images of {name} have their own of that name. Take another."
+            )
     sources = [
         ModelSource.of(model, found, tracking_uri) for model, found in zip(models, resolved, strict=True)
     ]

@@ -65,10 +65,6 @@ class FilesPart:
             if isinstance(entry, Reject):
                 yield entry
                 continue
-            if ".." in entry.image.split("/"):
-                detail = f"{entry.where}: {entry.image} lies outside of the archive"
-                yield Reject(id=entry.id, reason=MALFORMED, detail=detail, text=entry.text)
-                continue
             try:
                 if entry.image != uri:
                     uri, data = entry.image, image_bytes(entry.image)
@@ -92,9 +88,12 @@ def image_bytes(uri: str) -> bytes:
     """All bytes of an image that an annotation names.
 
     Raises:
-        ImageRejectedError: There is no such file, none can have that name, or it is too large.
+        ImageRejectedError: There is no such file, none can have that name, it lies outside of the archive, or
+            is too large.
         StorageError: Storage is at fault, not the annotation.
     """
+    if ".." in uri.split("/"):
+        raise ImageRejectedError(MALFORMED, f"{uri} lies outside of the archive")
     try:
         return read_bytes(uri, limit=MAX_BYTES)
     except ObjectTooLargeError as error:

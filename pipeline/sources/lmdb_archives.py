@@ -10,7 +10,7 @@ from typing import Any
 
 from crnn.errors import ImageRejectedError
 from pipeline.errors import ConfigError
-from pipeline.sources.files import FilesPart, image_bytes, in_parts
+from pipeline.sources.files import FilesPart, image_bytes, image_uri, in_parts
 from pipeline.sources.samples import (
     BAD_ENCODING,
     MALFORMED,
@@ -55,11 +55,10 @@ def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart | FilesPart"]:
     as_files = images != options.input and not (images.endswith(".mdb") or exists(join(images, DATA_FILE)))
     for start in range(1, count + 1, PART_ROWS):
         yield LmdbPart(
-            labels=options.input,
+            options=options,
             images=images,
             as_files=as_files,
             numbers=range(start, min(start + PART_ROWS, count + 1)),
-            split=options.split,
         )
     told_of = f"{options.input}: num-samples = {count:,}, and there is"
     yield from in_parts(
@@ -71,12 +70,11 @@ def lmdb_archive(options: SourceOptions) -> Iterator["LmdbPart | FilesPart"]:
 class LmdbPart:
     """Some numbers of an archive, which is opened where it is read."""
 
-    labels: str
+    options: SourceOptions
     images: str
     """The same archive, another one, or a folder of files that the labels name."""
     as_files: bool
     numbers: range
-    split: str | None
 
     @property
     def size(self) -> int:
@@ -85,8 +83,8 @@ class LmdbPart:
 
     def read(self) -> Iterator[Sample | Reject]:
         """Every number gives a sample or a reject."""
-        with open_lmdb(self.labels) as labels:
-            if self.images == self.labels:
+        with open_lmdb(self.options.input) as labels:
+            if self.images == self.options.input:
                 yield from self._samples(labels, labels)
             elif self.as_files:
                 yield from self._samples(labels, None)
@@ -97,7 +95,7 @@ class LmdbPart:
     def _samples(self, labels: "Archive", images: "Archive | None") -> Iterator[Sample | Reject]:
         for number in self.numbers:
             key = f"label-{number:09d}"
-            identity, where = key.removeprefix("label-"), f"{self.labels}: {key}"
+            identity, where = key.removeprefix("label-"), f"{self.options.input}: {key}"
             try:
                 raw = labels.get(key.encode())
                 image = images.get(b"image-%09d" % number) if images is not None else None
@@ -113,13 +111,16 @@ class LmdbPart:
             except UnicodeDecodeError as error:
                 yield Reject(id=identity, reason=BAD_ENCODING, detail=f"{where}: not UTF-8 ({error.reason})")
                 continue
+            except ValueError as error:
+                yield Reject(id=identity, reason=MALFORMED, detail=f"{where}: {error}")
+                continue
             if images is None:
                 if path is None:
                     detail = f"{where}: a plain label names no image file"
                     yield Reject(id=identity, reason=MALFORMED, detail=detail, text=text)
                     continue
                 try:
-                    image = image_bytes(join(self.images, path))
+                    image = image_bytes(image_uri(self.options, path))
                 except ImageRejectedError as error:
                     detail = f"{where}: {error.detail}"
                     yield Reject(id=identity, reason=error.reason, detail=detail, text=text)
@@ -128,18 +129,25 @@ class LmdbPart:
                 detail = f"{where}: its image isn't in {self.images}"
                 yield Reject(id=identity, reason=MISSING_IMAGE, detail=detail, text=text)
                 continue
-            yield admit(id=identity, text=text, image=image, where=where, split=self.split)
+            yield admit(id=identity, text=text, image=image, where=where, split=self.options.split)
 
 
 def _label(raw: str) -> tuple[str, str | None]:
-    """The text, and the file of mmocr's labels."""
-    if raw.startswith("{"):
-        try:
-            record = json.loads(raw)
-            return str(record["text"]), str(record["filename"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            pass  # a word may begin with a brace
-    return raw, None
+    """The text, and the file of mmocr's labels.
+
+    Raises:
+        ValueError: Such a label whose text or file is none.
+    """
+    try:
+        record = json.loads(raw) if raw.startswith("{") else None
+    except (ValueError, RecursionError):
+        record = None  # a word may begin with a brace
+    if not isinstance(record, dict) or not {"text", "filename"} <= record.keys():
+        return raw, None
+    text, name = record["text"], record["filename"]
+    if not isinstance(text, str | int | float) or not isinstance(name, str):
+        raise ValueError(f"text {text!r} and filename {name!r} should be strings")
+    return str(text), name
 
 
 class DamagedError(Exception):

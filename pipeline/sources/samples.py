@@ -138,9 +138,13 @@ def cut(scene: bytes, box: Box) -> bytes:
     Raises:
         ImageRejectedError: The scene can't be decoded, or the box lies outside of it.
     """
-    decode_image(scene)  # the same refusals as for word images, before Pillow is trusted with the bytes
+    grey = decode_image(
+        scene
+    )  # the same refusals as for word images, before Pillow is trusted with the bytes
     with Image.open(io.BytesIO(scene)) as opened:
         picture = upright(opened)
+        if picture.mode[0] in "IF" or picture.has_transparency_data:  # only there it is told what is white
+            picture = Image.fromarray(grey)
         left, top, width, height = box
         edges = [round(edge) for edge in (left, top, left + width, top + height)]
         right, bottom = min(edges[2], picture.width), min(edges[3], picture.height)

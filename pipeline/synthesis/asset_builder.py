@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from crnn.charset import LATIN94, Charset
 from crnn.errors import CharsetError
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.storage import delete, exists, join, write_atomic
 from pipeline.synthesis.assets import (
     CAP_HEIGHT,
@@ -38,6 +38,8 @@ from pipeline.synthesis.word_tables import word_tables, words_arrow
 log = logging.getLogger(__name__)
 
 EXCLUSIONS = "exclusions.tsv"
+ABSENT = "package not there"
+"""Why a package's fonts are left out: it isn't in Debian's archive, or that doesn't answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,14 +103,16 @@ def build_assets(
 
     Raises:
         ConfigError: A folder, language or list can't be used, or too few fonts can.
-        StorageError: Something can't be read or written.
+        StorageError: Something can't be read or written, or packages can't be fetched that the assets there
+            are made of.
     """
     cv2.ipp.setUseIPP(False)  # which changes the last bits from one processor to another
     characters = "".join(sorted(config.characters, key=lambda c: not c.isascii()))  # those that kern, first
     packages, absent = fetch(
         [*font_packages(config.packages), *config.more_packages, *_word_packages(config)]
     )
-    exclusions = [Exclusion(name=name, reason="package not there") for name in absent]
+    _spare(output, absent)
+    exclusions = [Exclusion(name=name, reason=ABSENT) for name in absent]
     faces, unusable = _read_all(config, characters, packages, progress)
     exclusions += unusable
     atlas = build_atlas(faces, characters, config.per_design)
@@ -155,6 +159,18 @@ def build_assets(
     record["fingerprint"] = fingerprint(record)
     _write(output, content, record)
     return Assets.open(output)
+
+
+def _spare(output: str, absent: Sequence[str]) -> None:
+    """Refuses to put poorer assets in the place of those that are there."""
+    if absent and exists(join(output, NAME)):
+        lost = sorted(Assets.open(output).record["packages"].keys() & set(absent))
+        if lost:
+            named = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
+            raise StorageError(
+                f"{len(lost)} packages that the assets in {output} are made of can't be fetched ({named}). "
+                "They stay as they are: run again when Debian's archive answers, or give another --output."
+            )
 
 
 def default_assets() -> Assets:

@@ -194,10 +194,10 @@ def _margin(
     """
     left, top, right, bottom = box
     source = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
-    matrix = cv2.getPerspectiveTransform(source, np.array(corners, np.float32)).tolist()
+    matrix: list[list[float]] = cv2.getPerspectiveTransform(source, np.array(corners, np.float32)).tolist()
     axis, outward = side // 2, (-1, 1)[side % 2]
     across, down = (outward * extra, 0.0) if axis == 0 else (0.0, outward * extra)
-    seen = []
+    seen: list[float] = []
     for end in _ENDS[side]:
         x, y = float(source[end, 0]) + across, float(source[end, 1]) + down
         depth = matrix[2][0] * x + matrix[2][1] * y + matrix[2][2]
@@ -205,7 +205,7 @@ def _margin(
             return 0.0
         seen.append((matrix[axis][0] * x + matrix[axis][1] * y + matrix[axis][2]) / depth)
     # Where a side leans or bends, most of it is inside the box: less must be added.
-    own = [corners[end][axis] for end in _ENDS[side]]
+    own: list[float] = [corners[end][axis] for end in _ENDS[side]]
     edge = max(outward * place for place in own)
     slack = abs(own[0] - own[1]) + axis * abs(bend)
     room = outward * (seen[0] + seen[1]) / 2 - edge - axis * abs(bend) / 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crnn.encoding import encoded
+from crnn.encoding import ImageLike, encoded
 from crnn.errors import ImageRejectedError
 
 GREY = np.random.default_rng(0).integers(0, 256, (9, 14), np.uint8)
@@ -45,3 +45,10 @@ def test_a_mode_that_no_file_keeps_is_converted() -> None:
 def test_an_array_that_is_no_image_is_rejected() -> None:
     with pytest.raises(ImageRejectedError, match=r"float64 of shape \(2, 3, 4, 5\)"):
         encoded(np.zeros((2, 3, 4, 5)))
+
+
+@pytest.mark.parametrize("nothing", [GREY[5:5], GREY[:, 3:3], Image.new("L", (0, 7))])
+def test_what_has_no_pixels_is_rejected(nothing: ImageLike) -> None:
+    with pytest.raises(ImageRejectedError) as error:
+        encoded(nothing)
+    assert error.value.reason == "too_small"

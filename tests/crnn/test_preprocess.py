@@ -59,6 +59,11 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     assert np.array_equal(decode_image(encoded(Image.fromarray(values))), (values >> 8).astype(np.uint8))
 
 
+def test_eight_bits_held_in_sixteen_are_read_as_eight() -> None:
+    values = np.tile(np.linspace(0, 255, 60).astype(np.uint16), (20, 1))
+    assert np.array_equal(decode_image(encoded(Image.fromarray(values))), values.astype(np.uint8))
+
+
 def test_float_images_use_the_full_range() -> None:
     values = np.tile(np.linspace(-3.0, 7.5, 60).astype(np.float32), (20, 1))
     grey = decode_image(encoded(Image.fromarray(values), "TIFF"))

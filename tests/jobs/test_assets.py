@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.assets import main
+from jobs.runtime import ExitCode
 from pipeline.synthesis.assets import Assets
 
 
@@ -95,3 +96,13 @@ def test_a_folder_that_can_not_be_written_is_a_failure(
     (tmp_path / "out").write_text("a file in its place")
     assert main(flags(fonts, tmp_path / "out")) == 1
     assert str(tmp_path / "out") in capsys.readouterr().err
+
+
+def test_packages_that_can_not_be_fetched_leave_the_job_incomplete(
+    fonts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert main(flags(fonts, tmp_path / "out", "--more-packages", "fonts-x")) == ExitCode.INCOMPLETE
+    assert "1 packages that were asked for couldn't be fetched" in capsys.readouterr().out
+    assert Assets.open(str(tmp_path / "out")).faces

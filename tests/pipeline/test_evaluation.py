@@ -104,6 +104,14 @@ def test_every_image_is_read_as_the_recogniser_reads_it(cluster: None, bundle: P
     assert first.fingerprint == Manifest.read(uri).fingerprint
 
 
+def test_a_lexicon_that_has_the_name_of_the_images_own_is_refused(bundle: Path, tmp_path: Path) -> None:
+    uri = make_set(tmp_path / "a", ["One", "two"], lexicons=True)
+    own = next(iter(Manifest.read(uri).config["lexicons"]))
+    (tmp_path / "words.txt").write_text("one\ntwo\n")
+    with pytest.raises(ConfigError, match=f"--lexicon {own}: images of a have their own"):
+        evaluate(str(bundle), {"a": uri}, lexicons={own: str(tmp_path / "words.txt")})
+
+
 def test_each_lexicon_is_decoded_in_the_protocols_form(cluster: None, bundle: Path, tmp_path: Path) -> None:
     uri = make_set(tmp_path / "a", ["One", "two", "...", "four"], lexicons=True, spoil=1)
     (tmp_path / "words.txt").write_text("FOUR\nfive\n\nFour!\n…\n")

@@ -1,11 +1,20 @@
 import io
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from pipeline.sources.lmdb_archives import lmdb_archive
-from pipeline.sources.samples import MISSING_IMAGE, MISSING_LABEL, Reject, Sample, SourceError, SourceOptions
+from pipeline.sources.samples import (
+    MALFORMED,
+    MISSING_IMAGE,
+    MISSING_LABEL,
+    Reject,
+    Sample,
+    SourceError,
+    SourceOptions,
+)
 from pipeline.storage import write_atomic
 
 lmdb = pytest.importorskip("lmdb", reason="needs the package lmdb, which reads these archives")
@@ -152,3 +161,25 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b" / "data.mdb").write_bytes(b"no archive" * 2000)
     with pytest.raises(SourceError, match="no LMDB archive"):
         read(tmp_path / "b")
+
+
+def test_mmocr_labels_name_files_as_other_annotations_do(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for place in ("a.jpg", "images/b.jpg"):
+        (tmp_path / place).write_bytes(picture())
+    labels = [
+        {"filename": "../a.jpg", "text": "out"},
+        {"filename": "deep/b.png", "text": "in"},
+        {"filename": "deep/b.png", "text": None},
+        {"filename": "deep/b.png", "text": 7},
+    ]
+    entries = {f"label-{i:09d}": json.dumps(label).encode() for i, label in enumerate(labels, start=1)}
+    path = archive(tmp_path / "labels", {"num-samples": b"%d" % len(labels), **entries})
+    beside = {"images": str(tmp_path / "images")}
+    found = read(path, flatten=True, suffix=".jpg", **beside)
+    assert [f.text for f in found if isinstance(f, Sample)] == ["in", "7"]
+    assert [f.reason for f in found if isinstance(f, Reject)] == [MISSING_IMAGE, MALFORMED]
+    out, *_ = read(path, suffix=".jpg", **beside)
+    assert isinstance(out, Reject)
+    assert out.reason == MALFORMED
+    assert "outside of the archive" in out.detail

@@ -190,6 +190,24 @@ def test_a_packages_fonts_carry_its_version_and_licence(
     assert assets.record["packages"] == {"fonts-adf-accanthis": "0.20"}
 
 
+def test_assets_are_not_replaced_by_poorer_ones(
+    fonts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cached = cache_folder() / "debian" / "fonts-adf-accanthis_0.20"
+    shutil.copytree(fonts, cached / "usr")
+    package = config(fonts, more_packages=("fonts-adf-accanthis",))
+    before = build_assets(str(tmp_path / "out"), package)
+    shutil.rmtree(cached)
+    with pytest.raises(StorageError, match=r"1 packages .*\(fonts-adf-accanthis\).*They stay"):
+        build_assets(str(tmp_path / "out"), package)
+    assert Assets.open(str(tmp_path / "out")).fingerprint == before.fingerprint
+    assert (
+        build_assets(str(tmp_path / "out"), config(fonts)).record["packages"] == {}
+    )  # where that is asked for
+
+
 def test_photographs_join_the_surfaces_and_bad_ones_are_counted(fonts: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray(np.arange(700 * 200, dtype=np.uint8).reshape(200, 700)).save(
