@@ -271,7 +271,8 @@ def upright(image: Image.Image) -> Image.Image:
 def _to_grey(image: Image.Image) -> GreyImage:
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-        return (values >> 8 * (values.max() > 255)).astype(np.uint8)  # eight bits may come as sixteen
+        bits = 8 if values.max() > 255 else 0  # eight bits may come as sixteen
+        return (values >> bits).astype(np.uint8)
     if image.mode in ("I", "F"):
         return _stretch(np.asarray(image, np.float64))
     if image.has_transparency_data:
