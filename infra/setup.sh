@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with what the project and its tests need, at the versions of a constraints file.
-# Usage: infra/setup.sh PYTHON CONSTRAINTS. Needs no root; pip's own environment variables are respected.
+# Usage: infra/setup.sh PYTHON CONSTRAINTS. Needs no root; pip's own environment variables are respected. TORCH_INDEX is
+# an index of torch's builds to look in besides, such as PyTorch's own of those for CPUs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 constraints=$2
@@ -16,7 +17,7 @@ fail() {
 
 moved() { [ -f .venv/home ] && [ "$(cat .venv/home)" != "$PWD" ]; }  # scripts in it name their folder
 if moved || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-  echo "Setting up .venv with $("$python" --version): some minutes, and 2.5 GB of disk."
+  echo "Setting up .venv with $("$python" --version): some minutes, and 2.5 GB of disk with torch for CPUs."
   rm -rf .venv
   if "$python" -c 'import ensurepip' 2>/dev/null; then
     "$python" -m venv .venv
@@ -38,4 +39,4 @@ with open("pyproject.toml", "rb") as file:
     print("\n".join(tomllib.load(file)["dependency-groups"]["dev"]))
 PYTHON
 .venv/bin/python -m pip install -qq --disable-pip-version-check \
-  --constraint "$constraints" --requirement .venv/dev.txt --editable .
+  ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint "$constraints" --requirement .venv/dev.txt --editable .

@@ -155,7 +155,12 @@ def tell(
     details: bool = False,
 ) -> str:
     """The tables of an evaluation with what has to be known beside them."""
-    lines = [f"{report.model.name} version {report.model.version}", "", table(HEADERS, summary_rows(report))]
+    alone = "" if report.language else ", without a language model"
+    lines = [
+        f"{report.model.name} version {report.model.version}{alone}",
+        "",
+        table(HEADERS, summary_rows(report)),
+    ]
     headers, papers = paper_rows(report)
     if papers:
         lines += ["", table(headers, papers)]

@@ -5,7 +5,8 @@ python jobs/transcribe.py --input s3://bucket/photographs --output out --model m
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from jobs.cli import Progress, cell, duration, parse_flags, table
@@ -120,25 +121,31 @@ def _report(job: Transcription, total: Tally, work: Work) -> None:
         measured=total.figures,
         cost_per_hour=job.config.cost_per_hour,
     )
-    try:
+    with _warned("the report isn't whole"):
         morning, uri = report(figures, job.table, job.run_uri, job.held_out)
-        if job.config.review:
+        print(f"report           {uri}")
+        track(
+            morning,
+            uri,
+            tracking_uri=resolve_tracking_uri(job.config.tracking),
+            experiment=job.config.experiment,
+            params=flatten(asdict(job.config)),
+        )
+    if job.config.review:
+        with _warned("the images to be reviewed aren't all copied"):
             folder = join(job.run_uri, "review")
             copied = export_review(job.table, job.name, job.config.review, folder, job.config.fetch)
             print(f"to be reviewed   {cell(copied)} images in {folder}")
-    except Exception as error:  # nothing that is only told may keep rows from who waits for them
+
+
+@contextmanager
+def _warned(what: str) -> Iterator[None]:
+    """Nothing that is only told may keep rows from who waits for them."""
+    try:
+        yield
+    except Exception as error:
         is_ours = isinstance(error, PipelineError)
-        log.warning("The rows are published, but the report isn't whole: %s", error, exc_info=not is_ours)
-        return
-    print(f"report           {uri}")
-    track(
-        morning,
-        uri,
-        tracking_uri=resolve_tracking_uri(job.config.tracking),
-        experiment=job.config.experiment,
-        params=flatten(asdict(job.config)),
-        now_ms=int(time.time() * 1000),
-    )
+        log.warning("The rows are published, but %s: %s", what, error, exc_info=not is_ours)
 
 
 def _dry_run(config: TranscribeConfig) -> None:

@@ -74,6 +74,8 @@ class EvaluationReport:
     sets: tuple[SetReport, ...] = field(default_factory=tuple)
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Entries of each lexicon for all images that were left out or altered, by reason."""
+    language: bool = True
+    """Whether it read with its language model, where it has one."""
 
     @property
     def counts(self) -> Counts:
@@ -195,6 +197,7 @@ def evaluate_models(
             filter=FILTERS[filter_name],
             sets=tuple(part(i, name) for name in datasets),
             dropped=dropped,
+            language=language,
         )
         for i, model in enumerate(resolved)
     ]

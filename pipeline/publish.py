@@ -1,5 +1,6 @@
 """Where an evaluation goes: a folder with its tables and pictures, and a run in MLflow."""
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -118,14 +119,18 @@ def track(
     experiment: str,
     config: Mapping[str, Any],
 ) -> None:
-    """Logs an evaluation as a run of its own, whose name is what was evaluated on what.
+    """Logs an evaluation as a run of its own, named by what was evaluated, on what and how: the same again is
+    the same run.
 
     Args:
         config: Of the job, for the run's parameters.
     """
     model, now = report.model, int(time.time() * 1000)
     data = "+".join(part.name for part in report.sets)
-    name = f"evaluate {model.name} {model.version} on {data} ({report.protocol.name}, {report.filter.name})"
+    how = [report.protocol.name, report.filter.name, *(() if report.language else ("no language model",))]
+    told = [[p.fingerprint for p in report.sets], *(config.get(k) for k in ("precision", "gpu", "lexicon"))]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]
+    name = f"evaluate {model.name} {model.version} on {data} ({', '.join(how)}) {digest}"
     tracker = Tracker(
         TrackerConfig(tracking_uri=tracking_uri, experiment=experiment, run_name=name.replace("'", "")[:250])
     )

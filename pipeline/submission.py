@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
 from pipeline.credentials import INSTEAD, refuse_passwords
 from pipeline.errors import ClusterError, ConfigError
 
@@ -124,12 +126,12 @@ class Submission:
         Raises:
             ClusterError: The head didn't answer for as long as it was worth waiting; the job may go on.
         """
-        shown, silent_since = 0, None
+        shown, silent_since = ShownLog(show), None
         while True:
             try:
-                shown = asyncio.run(self._tail(attempt, shown, show))
+                asyncio.run(self._tail(attempt, shown))
                 job = self._client.get_job_info(attempt)
-            except (ConnectionError, RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, aiohttp.ClientError) as error:
                 silent_since = silent_since or time.monotonic()
                 if time.monotonic() - silent_since > self._patience_s:
                     raise ClusterError(
@@ -159,16 +161,31 @@ class Submission:
             time.sleep(POLL_S)
         return False
 
-    async def _tail(self, attempt: str, shown: int, show: Callable[[str], None]) -> int:
-        """Shows what is new of the log, until the connection ends; how many characters were shown in all."""
-        skip = shown
-        async for text in self._client.tail_job_logs(attempt):  # from the log's beginning, each time
-            new = text[skip:]
-            skip = max(0, skip - len(text))
-            shown += len(new)
-            if new:
-                show(new)
-        return shown
+    async def _tail(self, attempt: str, shown: "ShownLog") -> None:
+        """Shows what is new of the log, until the connection ends or breaks."""
+        shown.rewind()
+        async for text in self._client.tail_job_logs(attempt):
+            shown.add(text)
+
+
+class ShownLog:
+    """A log that is sent from its beginning with each connection, and shown once."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._shown = self._place = 0
+
+    def rewind(self) -> None:
+        """The beginning comes next."""
+        self._place = 0
+
+    def add(self, text: str) -> None:
+        """Shows what of the text is new."""
+        new = text[max(0, self._shown - self._place) :]
+        self._place += len(text)
+        self._shown = max(self._shown, self._place)
+        if new:
+            self._show(new)
 
 
 def _attempt_to_follow(name: str, known: Mapping[str, str]) -> str:

@@ -34,6 +34,8 @@ receive() {
   [ $# -gt 0 ] || fail "Name the folders of the loads."
   for load in "$@"; do
     [ -f "$load/load.json" ] || fail "$load is no load: it has no load.json. Make loads by infra/gpu/pack.py."
+    # Parts of another packing would stand among these.
+    cmp -s "$load/load.json" "$HOLD/parts/load.json" || rm -rf "$HOLD"/parts/* "$HOLD"/files/*
     cp "$load"/* "$HOLD/parts/"
   done
   echo "$(find "$HOLD/parts" -name '*.part-*' | wc -l) parts are here."

@@ -54,6 +54,8 @@ class Morning:
     """Of each histogram, against the nights before; left out where too little is known of either."""
     drift_held_out: Mapping[str, float]
     """The same against the words that the model was calibrated on."""
+    ended_ms: int
+    """When its last row was made, in milliseconds since 1970: the same whenever it is told."""
     throughput: tuple[tuple[str, float], ...]
     """Images a second by time of day (UTC), from the first shard on; empty where there were few shards."""
     prefixes: tuple[Prefix, ...]
@@ -151,6 +153,7 @@ def gather(figures: Figures, table: TranscriptTable, held_out: Histograms | None
             held_out=held_out,
             drift=_drifts(past, histograms),
             drift_held_out=_drifts(held_out, histograms),
+            ended_ms=_ended_ms(database, now),
             throughput=_throughput(database, read),
             prefixes=tuple(_prefixes(database, now, before, held_out)),
             least_confident=examples(database, read, PICTURES),
@@ -188,6 +191,11 @@ def _throughput(database: Any, read: str) -> tuple[tuple[str, float], ...]:
     return tuple(
         (at.strftime(clock), counts.get(place, 0) / width) for place, at in enumerate(begins, start=1)
     )
+
+
+def _ended_ms(database: Any, now: str) -> int:
+    ((ended,),) = database.sql(f"SELECT epoch_ms(max(recognised_at)) FROM published WHERE {now}").fetchall()
+    return int(ended or 0)
 
 
 def _rows(database: Any, where: str) -> int:

@@ -61,7 +61,6 @@ def track(
     tracking_uri: str,
     experiment: str,
     params: Mapping[str, str],
-    now_ms: int,
     deadline_s: float = 30.0,
 ) -> None:
     """Logs a night as a run, under its own name; never in the way: a dead server costs a deadline at most.
@@ -70,10 +69,9 @@ def track(
         morning: What is told.
         uri: Where the page is.
         params: The job's config, see `pipeline.tracking.flatten`.
-        now_ms: When it was published, in milliseconds since 1970.
         deadline_s: How long to wait for MLflow, in seconds.
     """
-    run = morning.figures.run
+    run, ended_ms = morning.figures.run, morning.ended_ms
     tracker = Tracker(
         TrackerConfig(
             tracking_uri=tracking_uri,
@@ -86,9 +84,9 @@ def track(
     tracker.open_run(
         params=dict(params),
         tags=provenance.collect().tags(),
-        start_ms=now_ms - round(1000 * morning.figures.seconds),
+        start_ms=ended_ms - round(1000 * morning.figures.seconds),
     )
     step = morning.figures.facts.publication
-    tracker.log_points(MetricPoint(key, value, step, now_ms) for key, value in morning.metrics().items())
+    tracker.log_points(MetricPoint(key, value, step, ended_ms) for key, value in morning.metrics().items())
     tracker.log_text("report.html", page(morning))
     tracker.finish("FINISHED", deadline_s)

@@ -103,6 +103,16 @@ def test_files_are_carried_in_loads_and_are_whole_again(tmp_path: Path) -> None:
     assert "torch" in done.stdout
 
 
+def test_loads_that_were_packed_anew_take_the_place_of_others(tmp_path: Path) -> None:
+    for number, (length, part) in enumerate([(3_000, 700), (1_000, 2_000)]):
+        file = site(tmp_path / f"files-{number}", length)
+        for load in PACK.write_loads([file], tmp_path / f"loads-{number}", load=20_000, part=part):
+            assert machine(tmp_path, "receive", str(load)).returncode == 0
+    done = machine(tmp_path, "setup")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hold/files" / file.name).read_bytes() == file.read_bytes()
+
+
 @pytest.mark.parametrize("harm", ["missing", "damaged", "none"])
 def test_what_did_not_arrive_whole_is_named(tmp_path: Path, harm: str) -> None:
     file = site(tmp_path / "files", 1_000)

@@ -52,6 +52,12 @@ def complaints(text: str, context: Path, ignored: str) -> list[str]:
                 told.append(f"{name}: keeps apt's lists in a layer")
             if re.search(r"(PASSWORD|SECRET|TOKEN)\w*=\S", rest):
                 told.append(f"{name}: a secret stands in {instruction}")
+    job = " ".join(rest for _, rest in found["job"])
+    if "--no-build-isolation" in job and not re.search(r"pip install [^&]*hatchling editables", job):
+        told.append("job: lacks what an editable build without isolation needs")
+    base = " ".join(rest for _, rest in found["base"])
+    if "rsync" not in base or "HOME=/home/ray" not in base:
+        told.append("base: `ray up` can't bring its files into it")
     for name in ("job", "mlflow"):
         users = [rest for instruction, rest in found[name] if instruction == "USER"]
         if users[-1:] != ["1000"]:
@@ -87,6 +93,9 @@ def test_the_image_is_built_of_what_is_there_and_pinned() -> None:
         ("COPY jobs /opt/crnn/jobs", "ADD jobs /opt/crnn/jobs", "ADD"),
         ("USER 1000\nCMD", "CMD", "as root"),
         ("PYTHON=3.11.14", "PYTHON=3", "isn't pinned"),
+        ("hatchling editables boto3", "hatchling", "editable build"),
+        (" rsync ", " ", "ray up"),
+        ("HOME=/home/ray ", "", "ray up"),
         ("--constraint constraints.txt", "", "newest"),
         (" && rm -rf /var/lib/apt/lists/* \\\n", "", "apt's lists"),
         ("PIP_NO_CACHE_DIR=1", "RAY_AUTH_TOKEN=0123", "a secret"),

@@ -215,7 +215,7 @@ def commands(objects: list[Object]) -> dict[str, list[str]]:
     for obj in objects:
         if obj["kind"] in ("RayJob", "RayCronJob"):
             line = obj["spec"].get("jobTemplate", obj["spec"])["entrypoint"]
-            line = line.replace("$(date -u -d '8 hours ago' +%F)", "2026-11-25")
+            line = line.replace("$(date -u -d '1 hour ago' +%F)", "2026-11-25")
             found[f"{obj['kind']} {obj['metadata']['name']}"] = [
                 filled(argument, r"\$(\w+)", settings) for argument in line.split()
             ]

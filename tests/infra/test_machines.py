@@ -17,6 +17,7 @@ from tests.infra.test_kubernetes import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = ROOT / "infra/machine"
+RAY_CRON_JOB = ROOT / "infra/kuberay/components/raycronjob/nightly.yaml"
 SECRETS = re.compile(
     r"AKIA[0-9A-Z]{16}|-----BEGIN|(?i:(?:password|secret|token)(?!s)[a-z_]*\s*[=:]\s*[\"']?[A-Za-z0-9+/]{8,}[\"']?\s*$)|"
     r"://[^/\s:@]+:[^/\s@$]+@",
@@ -45,6 +46,11 @@ def complaints(told: dict[str, Any]) -> list[str]:
     for line in told["head_start_ray_commands"]:
         if "ray start" in line and "--dashboard-host=127.0.0.1" not in line:
             found.append("the dashboard is open to the network")
+    for name in ("setup_commands", "head_setup_commands", "worker_setup_commands"):
+        if told.get(name) != []:  # Ray's own for AWS install what is newest
+            found.append(f"{name} change what the image has")
+    if any("--shm-size" in option for option in told["docker"]["run_options"]):
+        found.append("a size of shared memory of our own keeps Ray from choosing one that holds its store")
     for name, kind in told["available_node_types"].items():
         if kind["node_config"].get("MetadataOptions", {}).get("HttpTokens") != "required":
             found.append(f"{name}: whoever can make it send a request gets its role")
@@ -62,6 +68,8 @@ def test_the_cluster_for_ray_up_fits_ray_s_schema_and_is_guarded() -> None:
         (("provider", "type"), None, "None is not of type"),
         (("docker", "image"), "crnn:latest", "isn't pinned"),
         (("docker", "run_options"), [], "anybody"),
+        (("docker", "run_options"), ["--shm-size=8g"], "holds its store"),
+        (("head_setup_commands",), ["pip install boto3"], "change what the image has"),
         (("head_node_type",), "haed", "no such head"),
         (("max_workers",), 3, "workers by type"),
         (("head_start_ray_commands",), ["ray start --head"], "open to the network"),
@@ -89,9 +97,21 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 def shell_command(line: str) -> list[str]:
     """The Python command at the end of a shell line, with its variables named."""
-    found = re.search(r"\.venv/bin/(python .*?)'?$", line)
+    found = re.search(r"\.venv/bin/(python .*?)(?:'| >>.*)?$", line)
     assert found
-    return found[1].replace('"', "").replace("$(date -u +", "").replace("%F)", "run").split()
+    return re.sub(r"\$\(date [^)]*\)", "run", found[1]).replace('"', "").split()
+
+
+@pytest.mark.parametrize(("now", "night"), [("02:00", 27), ("09:59", 27), ("23:59", 27), ("00:50", 26)])
+def test_a_night_keeps_its_name_for_as_long_as_it_is_tried(now: str, night: int) -> None:
+    """Begun at two o'clock; a try after midnight is the same night, and none takes the next night's name."""
+    files = (MACHINE / "crontab", MACHINE / "crnn-nightly.service", RAY_CRON_JOB)
+    dates = {
+        re.sub(r"[\\%\"']", "", d) for f in files for d in re.findall(r"\$\((date [^)]*)\)", f.read_text())
+    }
+    assert dates == {"date -u -d 1 hour ago +F"}
+    told = ["date", "-u", "-d", f"2026-11-27 {now} UTC 1 hour ago", "+%d"]
+    assert int(subprocess.run(told, capture_output=True, text=True, check=True).stdout) == night
 
 
 def test_systemd_and_cron_run_the_same_command_with_flags_that_the_job_has() -> None:

@@ -71,10 +71,12 @@ def data_set(directory: Path, texts: str) -> str:
 
 
 def runs_named(tracking: str, name: str) -> list[Any]:
-    """Runs of the experiment by their name."""
+    """Runs of the experiment by how their name begins."""
     client = mlflow_client(tracking)
     experiment = client.get_experiment_by_name("crnn")
-    return [run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name == name]
+    return [
+        run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name.startswith(name)
+    ]
 
 
 def test_a_table_is_printed_and_logged_with_the_data_sets_fingerprint(
@@ -123,6 +125,19 @@ def test_two_models_are_compared_image_by_image_and_all_of_it_is_kept(
     calibrated = Bundle.load(tmp_path / "calibrated")
     assert calibrated.calibration
     assert resolve_model("models:/sure/1", registry).digest == calibrated.fingerprint
+
+
+def test_what_is_evaluated_otherwise_is_another_run_and_the_same_again_is_the_same(
+    registry: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uris = [data_set(tmp_path / name, text) for name, text in (("one", "ab"), ("two", "abc"))]
+    for uri, more in ((uris[0], []), (uris[0], []), (uris[1], []), (uris[1], ["--no-language"])):
+        command = ["--model", "models:/crnn/1", "--data", f"otherwise={uri}", *more, "--tracking", registry]
+        assert main(command) == 0
+    assert "crnn version 1, without a language model" in capsys.readouterr().out
+    runs = runs_named(registry, "evaluate crnn 1 on otherwise (alnum36, all")
+    assert len({run.info.run_name for run in runs}) == len(runs) == 3
+    assert sum("no language model" in run.info.run_name for run in runs) == 1
 
 
 def test_what_is_read_without_the_language_model_has_confidences_of_its_own(

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.runtime import ExitCode
 from jobs.submit import exit_code, main
-from pipeline.submission import Ending
+from pipeline.submission import Ending, ShownLog
 from tests.rays import RayCluster
 
 JOB = """
@@ -65,6 +67,17 @@ def test_a_submission_that_is_ended_ends_its_job_in_order(cluster: RayCluster, t
     assert submitted.returncode == ExitCode.TERMINATED, told
     assert "ended ended in order" in told
     assert b"kept" in cluster.get("/api/jobs/ended/logs")
+
+
+@given(lines=st.lists(st.text(max_size=5), max_size=8), breaks=st.lists(st.integers(0, 8), max_size=5))
+def test_a_log_is_shown_once_however_often_the_connection_breaks(lines: list[str], breaks: list[int]) -> None:
+    told: list[str] = []
+    shown = ShownLog(told.append)
+    for end in (*breaks, len(lines)):
+        shown.rewind()
+        for line in lines[:end]:
+            shown.add(line)
+    assert "".join(told) == "".join(lines)
 
 
 def test_nobody_hands_over_a_job_with_another_token(cluster: RayCluster) -> None:

@@ -229,14 +229,18 @@ def test_a_night_is_one_run_in_mlflow_however_often_it_is_told(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     morning, _ = report(figures("night2", 2, images=0), table, str(tmp_path / "run"))
     for _ in range(2):
-        track(morning, "page", tracking_uri=uri, experiment="e", params={"input": "x"}, now_ms=5)
+        track(morning, "page", tracking_uri=uri, experiment="e", params={"input": "x"})
     client = mlflow_client(uri)
     experiment = client.get_experiment_by_name("e")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.metrics["rows/ok"] == 40
     assert run.data.metrics["drift/length"] == morning.drift["length"]
     assert "images_per_second" not in run.data.metrics
-    assert run.info.start_time == 5 - round(1000 * morning.figures.seconds)
+    points = client.get_metric_history(run.info.run_id, "rows/ok")
+    assert [(p.step, p.timestamp) for p in points] == [
+        (2, morning.ended_ms)
+    ]  # once, however often it is told
+    assert run.info.start_time == morning.ended_ms - round(1000 * morning.figures.seconds)
     assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["report.html"]
 
 
@@ -248,7 +252,7 @@ def test_a_night_that_mlflow_misses_says_where_its_report_is(
     with socket.socket() as nobody:  # bound, and not listening: what connects is refused
         nobody.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        track(morning, page, tracking_uri=uri, experiment="e", params={}, now_ms=5, deadline_s=0.1)
+        track(morning, page, tracking_uri=uri, experiment="e", params={}, deadline_s=0.1)
     (told,) = [line for line in caplog.messages if "are not there" in line]
     assert page in told
     assert "--run night2" in told
