@@ -5,8 +5,10 @@ from typing import Any, TypeVar
 
 import ray
 
-from pipeline.machine import cluster_resources
+from pipeline.machine import reachable_resources
 
+_FEWEST = 4
+"""CPUs that are reckoned with at least: a cluster may have none before it is asked for some."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -14,7 +16,7 @@ Result = TypeVar("Result")
 def fan_out(
     function: Callable[..., Result], items: Iterable[Item], *shared: Any
 ) -> Iterator[tuple[int, Result]]:
-    """Calls function(item, *shared) for each item, on all CPUs of the cluster.
+    """Calls function(item, *shared) for each item, on all CPUs that the cluster has or starts for it.
 
     Args:
         function: Runs in other processes. What it raises ends the iteration.
@@ -24,16 +26,20 @@ def fan_out(
     Yields:
         Place of the item, from 0, and its result; in the order in which they are finished.
     """
-    at_once = 2 * max(1, int(cluster_resources().get("CPU", 1)))
     task = ray.remote(function)
     references = [ray.put(value) for value in shared]
     running: dict[Any, int] = {}
     for place, item in enumerate(items):
         running[task.remote(item, *references)] = place
-        if len(running) >= at_once:
+        while len(running) >= _at_once():
             yield _next(running)
     while running:
         yield _next(running)
+
+
+def _at_once() -> int:
+    """Tasks that are worth handing over by now: what waits in vain makes an idle cluster start machines."""
+    return 2 * max(_FEWEST, int(reachable_resources(gpu=False).get("CPU", 0)))
 
 
 def _next(running: dict[Any, int]) -> tuple[int, Any]:

@@ -24,7 +24,7 @@ from pipeline.lexicons import (
     asked_lexicon,
     read_words,
 )
-from pipeline.machine import cluster_resources
+from pipeline.machine import cluster_resources, reachable_resources
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.model_source import ModelSource
 from pipeline.shards import read_shard
@@ -127,8 +127,10 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
 
     if not plan.tasks:
         return READING_SCHEMA.empty_table()
-    resources = cluster_resources()
-    free = resources.get("GPU", 1) if plan.gpu else resources.get("CPU", 2) - 1
+    now, most = (
+        max(1, min(int(there.get("GPU", 1) if plan.gpu else there.get("CPU", 2) - 1), len(plan.tasks)))
+        for there in (cluster_resources(), reachable_resources(gpu=plan.gpu))
+    )
     with paced():
         tasks = [{"task": index} for index in range(len(plan.tasks))]
         source = ray.data.from_items(tasks, override_num_blocks=len(tasks))
@@ -136,7 +138,7 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
     graph = source.map_batches(
         ShardReader,
         fn_constructor_args=(plan,),
-        compute=ActorPoolStrategy(size=max(1, min(int(free), len(plan.tasks)))),
+        compute=ActorPoolStrategy(min_size=now, max_size=most),
         batch_size=1,
         batch_format="pyarrow",
         num_gpus=1 if plan.gpu else 0,
