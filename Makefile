@@ -1,5 +1,6 @@
 # The project's few commands. Everything is installed into .venv; nothing else on the machine is changed.
-# Variables: PYTHON=python3.12 (3.11 or newer), PORT=5000 (of `make ui`), NAME, CHANGE, TRAIN, IMAGES, SEED (of `make probe`).
+# Variables: PYTHON=python3.12 (3.11 or newer), TORCH_INDEX=URL (of `make setup`), PORT=5000 (of `make ui`), NAME, CHANGE,
+# TRAIN, IMAGES, SEED (of `make probe`).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
