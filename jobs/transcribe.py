@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from jobs.cli import Progress, cell, duration, parse_flags, table
 from jobs.runtime import IncompleteError, connect_ray, run_job
 from pipeline.errors import PipelineError, StorageError
+from pipeline.growth import machines
 from pipeline.lease import Lease, acquire
 from pipeline.mlflow_run import resolve_tracking_uri
 from pipeline.nightly.export import export_rows
@@ -23,7 +24,7 @@ from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import join
 from pipeline.tracking import flatten
 from pipeline.transcribe_config import TranscribeConfig
-from pipeline.transcription import recogniser_places, transcribe
+from pipeline.transcription import cluster_places, recogniser_places, transcribe
 from pipeline.transcription_run import (
     Reader,
     Transcription,
@@ -88,7 +89,8 @@ def _recognise(job: Transcription, lease: Lease) -> Work:
         return Work()
     before = owed - sum(job.listing.shard_length(shard) for shard in left)
     began, done, ends = time.monotonic(), before, []
-    with connect_ray(), Progress(owed, "images", start=before) as progress:
+    asked = cluster_places(job.config.gpu, len(left))
+    with connect_ray(), machines(*asked), Progress(owed, "images", start=before) as progress:
         places, _ = recogniser_places(job.config.gpu, len(left))
         for result in transcribe(job):
             lease.check()

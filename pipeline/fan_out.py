@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import ray
 
-from pipeline.machine import reachable_resources
+from pipeline.machine import cluster_resources
 
 _FEWEST = 4
 """CPUs that are reckoned with at least: a cluster may have none before it is asked for some."""
@@ -39,7 +39,7 @@ def fan_out(
 
 def _at_once() -> int:
     """Tasks that are worth handing over by now: what waits in vain makes an idle cluster start machines."""
-    return 2 * max(_FEWEST, int(reachable_resources(gpu=False).get("CPU", 0)))
+    return 2 * max(_FEWEST, int(cluster_resources().get("CPU", 0)))
 
 
 def _next(running: dict[Any, int]) -> tuple[int, Any]:

@@ -9,8 +9,6 @@ from typing import Any
 MIB = 1 << 20
 CGROUP = Path("/sys/fs/cgroup")
 SHARED_MEMORY = Path("/dev/shm")
-_UNLIMITED = 1_000
-"""Machines of a group whose number isn't bounded."""
 _LEAST_RAY_CPUS = 4
 """A training worker and data tasks beside it must fit on any laptop."""
 
@@ -36,27 +34,6 @@ def cluster_resources() -> dict[str, float]:
 
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources
-
-
-def reachable_resources(*, gpu: bool) -> dict[str, float]:
-    """Like `cluster_resources`, with the machines that the autoscaler may start: an idle cluster may
-    have none.
-
-    Args:
-        gpu: Whether GPUs are asked for. Work that needs none gets no machine started that has some.
-    """
-    from ray._private.state import state  # what Ray's own libraries look at; there is no public way
-
-    reachable, most = cluster_resources(), dict[str, float]()
-    config = state.get_cluster_config()
-    for group in config.node_group_configs if config else ():
-        if gpu or not group.resources.get("GPU"):
-            count = group.max_count if group.max_count >= 0 else _UNLIMITED
-            for name, amount in group.resources.items():
-                most[name] = most.get(name, 0.0) + amount * count
-    return {
-        name: max(most.get(name, 0.0), reachable.get(name, 0.0)) for name in most.keys() | reachable.keys()
-    }
 
 
 def living_nodes() -> list[dict[str, Any]]:

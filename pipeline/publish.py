@@ -13,6 +13,7 @@ from pipeline import provenance
 from pipeline.diagrams import difference_sheet, error_sheet, reliability_diagram
 from pipeline.evaluation import EvaluationReport, SetReport
 from pipeline.gate import Comparison, Verdict
+from pipeline.mlflow_run import MOST_NAME
 from pipeline.report import (
     GROUP_HEADERS,
     HEADERS,
@@ -130,10 +131,9 @@ def track(
     how = [report.protocol.name, report.filter.name, *(() if report.language else ("no language model",))]
     told = [[p.fingerprint for p in report.sets], *(config.get(k) for k in ("precision", "gpu", "lexicon"))]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]
-    name = f"evaluate {model.name} {model.version} on {data} ({', '.join(how)}) {digest}"
-    tracker = Tracker(
-        TrackerConfig(tracking_uri=tracking_uri, experiment=experiment, run_name=name.replace("'", "")[:250])
-    )
+    told_of = f"evaluate {model.name} {model.version} on {data} ({', '.join(how)})".replace("'", "")
+    name = f"{told_of[: MOST_NAME - len(digest) - 1]} {digest}"
+    tracker = Tracker(TrackerConfig(tracking_uri=tracking_uri, experiment=experiment, run_name=name))
     inputs = [
         DataInput(name=p.name, uri=p.uri, fingerprint=p.fingerprint, context="evaluation", rows=p.images)
         for p in report.sets

@@ -16,6 +16,7 @@ from crnn.metrics import PROTOCOLS, Protocol
 from crnn.precision import Precision
 from crnn.preprocess import GreyImage
 from crnn.recognizer import Recognizer
+from pipeline.growth import machines
 from pipeline.lexicons import (
     LARGE_LEXICON,
     PAPERS_DISTANCE,
@@ -24,7 +25,6 @@ from pipeline.lexicons import (
     asked_lexicon,
     read_words,
 )
-from pipeline.machine import cluster_resources, reachable_resources
 from pipeline.manifest import Manifest, ShardInfo
 from pipeline.model_source import ModelSource
 from pipeline.shards import read_shard
@@ -120,17 +120,19 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
     Returns:
         A table of READING_SCHEMA, in the tasks' order.
     """
+    if not plan.tasks:
+        return READING_SCHEMA.empty_table()
+    kind, beside = ("GPU", 0) if plan.gpu else ("CPU", 1)
+    with machines(kind, len(plan.tasks) + beside) as there:
+        return _read(plan, int(there) - beside, told)
+
+
+def _read(plan: ReadingPlan, places: int, told: Callable[[int], None] | None) -> pa.Table:
     import ray
     from ray.data import ActorPoolStrategy
 
     from pipeline.pace import paced
 
-    if not plan.tasks:
-        return READING_SCHEMA.empty_table()
-    now, most = (
-        max(1, min(int(there.get("GPU", 1) if plan.gpu else there.get("CPU", 2) - 1), len(plan.tasks)))
-        for there in (cluster_resources(), reachable_resources(gpu=plan.gpu))
-    )
     with paced():
         tasks = [{"task": index} for index in range(len(plan.tasks))]
         source = ray.data.from_items(tasks, override_num_blocks=len(tasks))
@@ -138,7 +140,7 @@ def read_all(plan: ReadingPlan, told: Callable[[int], None] | None = None) -> pa
     graph = source.map_batches(
         ShardReader,
         fn_constructor_args=(plan,),
-        compute=ActorPoolStrategy(min_size=now, max_size=most),
+        compute=ActorPoolStrategy(size=max(1, min(places, len(plan.tasks)))),
         batch_size=1,
         batch_format="pyarrow",
         num_gpus=1 if plan.gpu else 0,

@@ -53,9 +53,9 @@ class Start:
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """For the run's: folders may be elsewhere on another machine, versions in a registry may not."""
+        """For the run's; what is likeliest to differ comes first."""
         version = self.uri if self.uri.startswith("models:") else None
-        return {"asked": self.asked, "version": version, "fingerprint": self.digest}
+        return {"fingerprint": self.digest, "asked": self.asked, "version": version}
 
 
 def find_start(config: TrainConfig) -> Start | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from crnn.preprocess import GreyImage, evened_views
 from crnn.recognizer import Recognizer
 from pipeline.lines import RECOGNISE_S, add
-from pipeline.machine import reachable_resources
+from pipeline.machine import cluster_resources
 from pipeline.nightly.canaries import Aviary
 from pipeline.transcribe_config import TranscribeConfig
 from pipeline.transcription_run import Reader, Transcription, remaining_shards
@@ -24,8 +24,6 @@ from pipeline.transcripts import line_images, transcripts
 FAULTS_BORNE = 8
 """Shards that may fail for storage's sake before a run gives up: by then it isn't one object's bad luck."""
 
-MOST_UNTOLD = 64
-"""Recognisers where nobody knows how many machines there will be."""
 READER_CPUS = 0.5
 """Readers wait for storage about half of their time. The number must differ from the recognisers': Ray would
 fuse the two, and then no shard would be read while another is recognised."""
@@ -89,14 +87,17 @@ def transcribe(job: Transcription) -> Iterator[ShardResult]:
 
 
 def recogniser_places(gpu: bool, shards: int) -> tuple[int, int]:
-    """How many recognisers at most, on machines that the cluster has or may start, and the CPUs of each: a
-    third is left to readers, who would starve."""
-    resources = reachable_resources(gpu=gpu)
+    """How many recognisers at most and the CPUs of each: a third is left to readers, who would starve."""
+    resources = cluster_resources()
     cpus = resources.get("CPU", 0.0)
     places = resources.get("GPU", 0) if gpu else cpus * 2 // 3
-    if not cpus:  # an idle cluster whose autoscaler doesn't tell; Ray Data makes no more than find a place
-        places = MOST_UNTOLD
+    # A CPU each, but where there is no other for readers: else Ray would put them on a cluster's head.
     return max(1, min(int(places), shards)), int(not gpu and cpus != 1)
+
+
+def cluster_places(gpu: bool, shards: int) -> tuple[str, int]:
+    """What a cluster is asked for: a recogniser for every shard, and half a CPU for each to read for it."""
+    return ("GPU", shards) if gpu else ("CPU", shards + -(-shards // 2))
 
 
 class PackAndRecognise:

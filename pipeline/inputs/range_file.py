@@ -2,7 +2,7 @@
 
 import io
 
-from pipeline.errors import ObjectChangedError
+from pipeline.errors import ObjectChangedError, PipelineError, StorageError
 from pipeline.storage import read_range, stat
 
 FIRST, MOST = 64 << 10, 8 << 20
@@ -79,5 +79,10 @@ class RangeFile(io.RawIOBase):
         goes_on = bool(self._block) and self._position == self._start + len(self._block)
         self._step = min(2 * self._step, MOST) if goes_on else FIRST
         length = min(max(self._step, wanted), self.size - self._position)
-        self._block = read_range(self.uri, self._position, length, etag=self.etag)
+        try:
+            self._block = read_range(self.uri, self._position, length, etag=self.etag)
+        except PipelineError:
+            raise
+        except Exception as error:  # no fault of the bytes, which are looked at by parsers that know no other
+            raise StorageError(f"Can't read {self.uri}: {error!r}.") from error
         self._start = self._position

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BucketNotFoundError, ConfigError, ObjectNotFoundError, StorageError
-from pipeline.inputs.items import MISSING, Item
+from pipeline.inputs.items import LARGEST, MISSING, Item
 from pipeline.inputs.range_file import RangeFile
 from pipeline.sources.files import folder_of
 from pipeline.storage import absolute, join, read_bytes, stat
@@ -63,7 +63,7 @@ class _Row:
         uri = listed if "://" in listed or listed.startswith("/") else join(self._folder, listed)
         try:
             box = _corners(row)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             return self._unfit(row, uri, BAD_BOX, str(error))
         etag, size, modified = row.get("etag"), row.get("size"), _UNKNOWN
         if etag in (None, "") or not str(size or "").isdecimal():
@@ -71,7 +71,7 @@ class _Row:
                 found = stat(uri)
             except BucketNotFoundError:
                 raise
-            except (ObjectNotFoundError, ConfigError) as error:
+            except (ObjectNotFoundError, ConfigError, RuntimeError) as error:  # ~nobody is a RuntimeError
                 return self._unfit(row, uri, MISSING, str(error))
             etag, size, modified = found.etag, found.size, found.modified
         member = "" if box is None else f"box {','.join(f'{value:g}' for value in box)}"
@@ -79,7 +79,7 @@ class _Row:
             uri=uri,
             key=listed,
             etag=str(etag).strip('"'),
-            size=int(size or 0),
+            size=min(int(size or 0), LARGEST),
             modified=modified,
             member=member,
             box=box,

@@ -51,7 +51,7 @@ _NEW = f"""
 SELECT {_COLUMNS}, coalesce(earlier_rows, 0) AS earlier_rows, false AS gone
 FROM listed LEFT JOIN past USING (uri, member)
 WHERE wanted
-AND (latest IS NULL OR status IN ('{DELETED}', '{SUPERSEDED}') OR latest.input_id <> input_id $or)
+AND (latest IS NULL OR status = '{DELETED}' OR latest.input_id <> input_id $or)
 """
 # Boxes come from lists, which don't tell what is gone. Members of an archive that is listed as one object,
 # since it is damaged or has changed meanwhile, aren't in the listing either, and aren't gone for that.
@@ -145,7 +145,10 @@ def make_plan(config: PlanConfig, table: TranscriptTable, *, digest: str, decode
                     f"{config.source}: {gone} of the {known} objects known are gone. Where they were deleted "
                     "on purpose, say --allow-shrink; else look at the bucket first: nothing has been written."
                 )
-            query = _NEW.replace("$or", "OR NOT of_this_model" if config.policy == "backfill" else "")
+            again = ["OR NOT of_this_model"] if config.policy == "backfill" else []
+            # Lists may name versions that are there no more, night after night.
+            again += [f"OR status = '{SUPERSEDED}'"] if complete else []
+            query = _NEW.replace("$or", " ".join(again))
             if config.limit:
                 gone, query = 0, f"{query} {_ORDER} LIMIT {config.limit}"
             new, size = _counts(database, query)

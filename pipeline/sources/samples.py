@@ -138,9 +138,8 @@ def cut(scene: bytes, box: Box) -> bytes:
     Raises:
         ImageRejectedError: The scene can't be decoded, or the box lies outside of it.
     """
-    grey = decode_image(
-        scene
-    )  # the same refusals as for word images, before Pillow is trusted with the bytes
+    # The same refusals as for word images, before Pillow is trusted with the bytes.
+    grey = decode_image(scene)
     with Image.open(io.BytesIO(scene)) as opened:
         picture = upright(opened)
         if picture.mode[0] in "IF" or picture.has_transparency_data:  # only there it is told what is white

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from crnn.charset import LATIN94, Charset
 from crnn.errors import CharsetError
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError, DataError, StorageError
 from pipeline.storage import delete, exists, join, write_atomic
 from pipeline.synthesis.assets import (
     CAP_HEIGHT,
@@ -164,7 +164,11 @@ def build_assets(
 def _spare(output: str, absent: Sequence[str]) -> None:
     """Refuses to put poorer assets in the place of those that are there."""
     if absent and exists(join(output, NAME)):
-        lost = sorted(Assets.open(output).record["packages"].keys() & set(absent))
+        try:
+            known = Assets.open(output).record["packages"]
+        except DataError:  # damaged, or of another release
+            return
+        lost = sorted(known.keys() & set(absent))
         if lost:
             named = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
             raise StorageError(

@@ -231,8 +231,7 @@ class SynthesisConfig:
             raise ConfigError(f"Pictures are 16 to 128 pixels high; {self.height} isn't.")
         if not 4 * self.height <= self.max_width <= WIDEST:
             raise ConfigError(
-                f"Pictures are at most {4 * self.height} pixels wide, 4 × height, to {WIDEST:,}; max_width "
-                f"{self.max_width} isn't."
+                f"max_width is from {4 * self.height}, 4 × height, to {WIDEST:,}; {self.max_width} isn't."
             )
         if not 0 <= self.ordinary <= 1:
             raise ConfigError(f"ordinary is a share of the words, 0 to 1; {self.ordinary} isn't.")

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.inputs.items import Item
+from pipeline.inputs.items import LARGEST, Item
 from pipeline.inputs.tables import is_table, table_items
 from pipeline.storage import stat, write_atomic
 
@@ -95,6 +95,21 @@ def test_a_line_that_no_file_can_be_named_by_is_unfit(tmp_path: Path, uri: str) 
     (tmp_path / "round.png").symlink_to("round.png")
     bad, good = items(f"{tmp_path}/list.csv", f"uri\n{uri}\na.png\n")
     assert (bad.unfit, bad.key, good.unfit) == ("missing_image", uri, None)
+
+
+def test_lines_of_any_size_and_depth_are_unfit_and_no_end(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    deep, far = "[" * 20_000, f"[{'9' * 400},1,2,3]"
+    lines = [
+        f'a.png,"{deep}",,',
+        f'a.png,"{far}",,',
+        "file://~nobody/a.png,,,",
+        f"a.png,,e,{10**20}",
+        "a.png,,,",
+    ]
+    found = items(f"{tmp_path}/list.csv", "\n".join(["uri,box,etag,size", *lines]))
+    assert [each.unfit for each in found] == ["bad_box", "bad_box", "missing_image", None, None]
+    assert all(each.size <= LARGEST for each in found)
 
 
 def test_a_bucket_that_is_not_there_spoils_no_line(s3_bucket: str, tmp_path: Path) -> None:

@@ -310,6 +310,24 @@ def test_an_archive_that_changes_while_it_is_listed_has_lost_no_members(
     assert corpus.night() == {f"x.tar/{number}.png": "ok" for number in range(6)}
 
 
+def test_a_list_that_names_a_version_which_is_gone_owes_it_once(corpus: Corpus, tmp_path: Path) -> None:
+    listed = f"{tmp_path}/list.csv"
+    Path(listed).write_text("uri,etag,size\nin/a.png,stale,3\nin/z.txt,,\n")
+    facts, rows = corpus.plan(source=listed)
+    done = [
+        row(
+            each["key"],
+            facts.publication,
+            status="superseded" if each["etag"] == "stale" else "ok",
+            **{name: each[name] for name in ("input_id", "uri", "etag", "size")},
+        )
+        for each in rows
+    ]
+    files = [put(corpus.table, "first", *done)]
+    corpus.table.publish("first", files, epoch=1, publication=1, check=nothing)
+    assert corpus.plan(source=listed)[1] == []
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     nights=st.lists(
