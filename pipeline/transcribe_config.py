@@ -36,8 +36,8 @@ class TranscribeConfig:
     run: str | None = None
     """Name of the run; the same name takes up an interrupted run. Made from the time where not given."""
     policy: Policy = "new_only"
-    """new_only reads what has no newest row of its present version; backfill what has none of this model, such
-    as a new champion."""
+    """new_only reads what has no newest row of its present version; backfill what has none of this model,
+    such as a new champion."""
     limit: int | None = None
     """Read at most so many new objects, the first by name."""
     allow_shrink: bool = False
