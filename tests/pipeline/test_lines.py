@@ -85,6 +85,6 @@ def test_a_fault_of_storage_is_no_objects_result(tmp_path: Path, sandbox: Sandbo
     (tmp_path / "a.png").write_bytes(png(50, 20))
     table = listed(tmp_path)
     (tmp_path / "a.png").unlink()
-    (tmp_path / "a.png").symlink_to("a.png")
+    (tmp_path / "a.png").symlink_to("/proc/self/mem")  # whose first byte is an I/O error
     with pytest.raises(StorageError, match=r"a\.png"):
         read_lines(table, sandbox, FetchConfig())
