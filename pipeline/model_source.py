@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.bundle_cache import kept_bundle
 from pipeline.errors import DataError, ModelNotFoundError, RegistryError
-from pipeline.registry import ResolvedModel, kept_bundle, resolve_model
+from pipeline.registry import ResolvedModel, resolve_model
 
 PATIENCE_S = 300.0
 PAUSE_S = 2.0

@@ -10,9 +10,7 @@ Bundles are registered as plain artifacts, not in one of MLflow's formats: they 
 """
 
 import json
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from typing import Any
 from crnn.checkpoint import DESCRIPTION, Bundle
 from crnn.errors import BundleError
 from crnn.shipped import bundle_folder, shipped_models
+from pipeline.bundle_cache import cached, fingerprint_of, keep
 from pipeline.errors import ModelNotFoundError, ObjectNotFoundError, RegistryError
 from pipeline.mlflow_run import experiment_id, mlflow_client, resolve_tracking_uri
 from pipeline.storage import join, local_copy, read_bytes
@@ -162,7 +161,7 @@ def resolve_model(model: str, tracking_uri: str | None = None) -> ResolvedModel:
     name = model.rstrip("/").rsplit("/", 1)[-1]
     if "://" not in model:
         directory = bundle_folder(model).absolute()
-        digest = _digest(directory)
+        digest = fingerprint_of(directory)
         return ResolvedModel(name=name, version=digest, digest=digest, directory=directory)
     try:
         digest = str(json.loads(read_bytes(join(model, DESCRIPTION)))["fingerprint"])
@@ -170,21 +169,11 @@ def resolve_model(model: str, tracking_uri: str | None = None) -> ResolvedModel:
         raise ModelNotFoundError(f"There is no bundle at {model}: it holds no {DESCRIPTION}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{join(model, DESCRIPTION)} is damaged; write the bundle again.") from error
-    directory = _cached(digest)
+    directory = cached(digest)
     if not directory.is_dir():
         with local_copy(model.rstrip("/") + "/") as copy:
-            _keep(copy, directory)
+            keep(copy, directory)
     return ResolvedModel(name=name, version=digest, digest=digest, directory=directory)
-
-
-def kept_bundle(digest: str) -> Path | None:
-    """The folder of a bundle with this fingerprint that was fetched before; None where this machine has none.
-
-    Raises:
-        BundleError: That is no fingerprint.
-    """
-    directory = _cached(digest)
-    return directory if directory.is_dir() else None
 
 
 def bundle_directory(uri: str) -> Path:
@@ -204,7 +193,7 @@ def _resolve_registered(model: str, tracking_uri: str) -> ResolvedModel:
                 f"{model} was not registered by this pipeline (it has no {FINGERPRINT_TAG}); "
                 "register its bundle with jobs/train.py or register_bundle."
             )
-        directory = _cached(digest)
+        directory = cached(digest)
         if not directory.is_dir():
             from mlflow.artifacts import download_artifacts
 
@@ -216,7 +205,7 @@ def _resolve_registered(model: str, tracking_uri: str) -> ResolvedModel:
                     registry_uri=tracking_uri,
                 )
                 for description in Path(folder).rglob(DESCRIPTION):
-                    _keep(description.parent, directory)
+                    keep(description.parent, directory)
     if not directory.is_dir():
         raise RegistryError(f"The artifacts of {model} hold no {DESCRIPTION}; register its bundle again.")
     return ResolvedModel(name=found.name, version=str(found.version), digest=digest, directory=directory)
@@ -269,41 +258,3 @@ def _asking(tracking_uri: str) -> Iterator[Any]:
             f"The model registry at {tracking_uri} can't do this ({cause}). "
             "Check that MLflow answers there, then run the same again."
         ) from error
-
-
-def _cached(digest: str) -> Path:
-    """Where the bundle of this fingerprint is kept on this machine.
-
-    Raises:
-        BundleError: It is none, and could name a folder anywhere.
-    """
-    if not re.fullmatch(r"[0-9a-f]{16}", digest):
-        raise BundleError(f"{digest!r} is no bundle's fingerprint; register or write the bundle again.")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crnn-pipeline"
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-    except OSError:  # containers may have no home that can be written to
-        base = Path(tempfile.gettempdir()) / f"crnn-pipeline-{os.getuid()}"
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return base / digest
-
-
-def _keep(bundle: Path, directory: Path) -> None:
-    """Copies a bundle into the cache: whole or not at all, by whoever comes first."""
-    found = _digest(bundle)
-    if found != directory.name:
-        raise BundleError(f"Fetched bundle {found} where {directory.name} was expected; register it again.")
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix="partial-") as folder:
-        copy = Path(folder) / "bundle"
-        shutil.copytree(bundle, copy)
-        try:
-            copy.rename(directory)
-        except OSError:
-            if not directory.is_dir():  # else another process was first, with the same bytes
-                raise
-
-
-def _digest(directory: Path) -> str:
-    if not (directory / DESCRIPTION).is_file():
-        raise ModelNotFoundError(f"There is no bundle in {directory}: it holds no {DESCRIPTION}.")
-    return Bundle.load(directory).fingerprint
