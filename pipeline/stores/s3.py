@@ -13,7 +13,6 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ from pipeline.errors import (
     TransientStorageError,
 )
 from pipeline.stores import StoredObject, check_size
+from pipeline.stores.s3_connection import connection, region
 from pipeline.stores.s3_faults import EXPIRED, error_code, explained, is_transient
 
 T = TypeVar("T")
@@ -66,9 +66,7 @@ class S3Store:
 
     def __init__(self, retry: RetryConfig | None = None) -> None:
         self.retry = retry or RetryConfig.from_env()
-        self._fs = _connection(
-            _region(), os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-        )
+        self._fs = connection()
 
     def read(self, uri: str, etag: str | None = None, limit: int | None = None) -> bytes:
         """See `Store.read`.
@@ -219,7 +217,7 @@ class S3Store:
 
         shared = s3fs.S3FileSystem(
             use_listings_cache=False,
-            client_kwargs=_region(),
+            client_kwargs=region(),
             config_kwargs={"retries": {"mode": "standard", "max_attempts": 8}},
         )
         return PyFileSystem(FSSpecHandler(shared)), "/".join(split(uri))
@@ -277,30 +275,3 @@ def split(uri: str) -> tuple[str, str]:
     if not bucket:
         raise StorageError(f"{uri!r} names no bucket. Write s3://bucket/folder.")
     return bucket, key
-
-
-def _region() -> dict[str, str]:
-    """AWS_REGION, which botocore alone among the AWS libraries doesn't read."""
-    region = os.environ.get("AWS_REGION")
-    return {"region_name": region} if region else {}
-
-
-@lru_cache
-def _cached_connection(_process: int, region: str | None, _endpoint: str | None) -> Any:
-    import s3fs
-
-    return s3fs.S3FileSystem(
-        skip_instance_cache=True,
-        client_kwargs={"region_name": region} if region else {},
-        config_kwargs={
-            "retries": {"total_max_attempts": 1},
-            "max_pool_connections": 64,
-            "connect_timeout": 10,
-            "read_timeout": 60,
-        },
-    )
-
-
-def _connection(region: dict[str, str], endpoint: str | None) -> Any:
-    """One connection a process and endpoint (which botocore itself reads from the environment)."""
-    return _cached_connection(os.getpid(), region.get("region_name"), endpoint)
