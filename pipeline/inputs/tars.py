@@ -15,7 +15,6 @@ from pipeline.inputs.items import (
     Member,
     Names,
     checked,
-    damaged,
     most_inflated,
     too_far,
 )
@@ -61,8 +60,6 @@ class TarArchive:
             self._check_rest()
         except _TooFarError:
             yield Member(name="", position=None, size=self._file.size, unfit=BOMB, detail=too_far(self._file))
-        except (tarfile.TarError, zlib.error, ValueError, EOFError, RecursionError) as error:
-            yield damaged(self._file, str(error))
 
     def _member(self, entry: tarfile.TarInfo, name: str) -> Member:
         unfit = detail = None
@@ -111,9 +108,9 @@ class GzipTarArchive(TarArchive):
         """See `Archive.read`."""
         try:
             data = super().read(name, position, size)
-        except (zlib.error, EOFError) as error:
+        except (zlib.error, EOFError):
             self._stream = cast("IO[bytes]", GzipFile(self._file))
-            raise ImageRejectedError(DAMAGED, f"{self._file.uri}: {name}: {error}"[:500]) from error
+            raise
         if len(data) < size:
             raise ImageRejectedError(DAMAGED, f"{self._file.uri} ends inside of {name}"[:500])
         return data
