@@ -24,7 +24,7 @@ from pipeline.nightly.table import TranscriptTable
 from pipeline.storage import join
 from pipeline.tracking import flatten
 from pipeline.transcribe_config import TranscribeConfig
-from pipeline.transcription import cluster_places, recogniser_places, transcribe
+from pipeline.transcription import machines_wanted, recogniser_places, transcribe
 from pipeline.transcription_run import (
     Reader,
     Transcription,
@@ -89,7 +89,7 @@ def _recognise(job: Transcription, lease: Lease) -> Work:
         return Work()
     before = owed - sum(job.listing.shard_length(shard) for shard in left)
     began, done, ends = time.monotonic(), before, []
-    asked = cluster_places(job.config.gpu, len(left))
+    asked = machines_wanted(job.config.gpu, len(left))
     with connect_ray(), machines(*asked), Progress(owed, "images", start=before) as progress:
         places, _ = recogniser_places(job.config.gpu, len(left))
         for result in transcribe(job):

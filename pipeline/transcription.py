@@ -95,7 +95,7 @@ def recogniser_places(gpu: bool, shards: int) -> tuple[int, int]:
     return max(1, min(int(places), shards)), int(not gpu and cpus != 1)
 
 
-def cluster_places(gpu: bool, shards: int) -> tuple[str, int]:
+def machines_wanted(gpu: bool, shards: int) -> tuple[str, int]:
     """What a cluster is asked for: a recogniser for every shard, and half a CPU for each to read for it."""
     return ("GPU", shards) if gpu else ("CPU", shards + -(-shards // 2))
 

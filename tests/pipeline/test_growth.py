@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.growth import machines
-from pipeline.transcription import cluster_places, recogniser_places
+from pipeline.transcription import machines_wanted, recogniser_places
 from tests.rays import ROOT, Host, RayCluster
 
 pytestmark = pytest.mark.timeout(600)
@@ -57,5 +57,5 @@ def test_this_machine_alone_is_what_it_is(local_ray: None, monkeypatch: pytest.M
         assert none == 0
         assert some >= min(4, os.cpu_count() or 1)
     assert recogniser_places(gpu=True, shards=9)[1] == 0
-    assert cluster_places(gpu=True, shards=9) == ("GPU", 9)
-    assert cluster_places(gpu=False, shards=9) == ("CPU", 14)
+    assert machines_wanted(gpu=True, shards=9) == ("GPU", 9)
+    assert machines_wanted(gpu=False, shards=9) == ("CPU", 14)
