@@ -1,82 +1,15 @@
+"""What a night owes: the difference between what is there and the newest rows."""
+
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError, ObjectNotFoundError, ShrunkError, StorageError
-from pipeline.inputs.archives import open_archive
-from pipeline.inputs.range_file import RangeFile
-from pipeline.listing import ListingFacts
-from pipeline.nightly.plan import PlanConfig, make_plan
-from pipeline.nightly.table import TranscriptTable
+from pipeline.errors import ConfigError, ObjectNotFoundError, ShrunkError
 from pipeline.storage import list_objects, write_atomic
-from tests.pipeline.inputs.test_archives import packed, tar
-from tests.pipeline.nightly.test_table import nothing, put, row
-
-
-class Corpus:
-    """A folder of images and the table of their rows; a night publishes what is planned."""
-
-    def __init__(self, folder: str, **options: Any) -> None:
-        self.source, self.table = f"{folder}/in", TranscriptTable(f"{folder}/out")
-        usual = {"include": ("*",), "suffixes": (), "policy": "new_only", "limit": None}
-        usual |= {"allow_shrink": True, "index_uri": f"{folder}/out/archives"}
-        self.config = PlanConfig(source=self.source, **usual | options)
-        self.nights = 0
-
-    def write(self, key: str, data: str = "") -> None:
-        write_atomic(f"{self.source}/{key}", data.encode())
-
-    def remove(self, key: str) -> None:
-        Path(f"{self.source}/{key}").unlink()
-
-    def plan(self, digest: str = "d", **changes: Any) -> tuple[ListingFacts, list[dict[str, Any]]]:
-        config = replace(self.config, **changes)
-        with make_plan(config, self.table, digest=digest, decoder=1) as plan:
-            rows = [each for table in plan.rows for each in table.to_pylist()]
-            assert plan.new == sum(not each["gone"] for each in rows)
-            assert plan.bytes == sum(each["size"] for each in rows if not each["gone"])
-        return plan.facts, rows
-
-    def night(self, digest: str = "d", **changes: Any) -> dict[str, str]:
-        """Status by key of what was published."""
-        facts, rows = self.plan(digest, **changes)
-        self.nights += 1
-        done = [
-            row(
-                each["key"],
-                facts.publication,
-                member=each["member"],
-                position=each["position"],
-                box=each["box"],
-                input_id=each["input_id"],
-                uri=each["uri"],
-                etag=each["etag"],
-                size=each["size"],
-                status="deleted" if each["gone"] else "ok",
-                model_digest=digest,
-                id=f"{each['input_id']} {digest} {each['earlier_rows']} {each['gone']}",
-            )
-            for each in rows
-        ]
-        if done:
-            files = [put(self.table, f"n{self.nights}", *done)]
-            self.table.publish(
-                f"n{self.nights}", files, epoch=self.nights, publication=facts.publication, check=nothing
-            )
-        return {each["key"]: each["status"] for each in done}
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    corpus = Corpus(str(tmp_path))
-    for key in ("a.png", "b c/ü.png", "z.txt"):
-        corpus.write(key, key)
-    return corpus
+from tests.pipeline.nightly.corpus import Corpus
 
 
 def test_what_has_a_row_is_done_and_what_comes_late_is_found_whatever_its_date(corpus: Corpus) -> None:
@@ -155,78 +88,6 @@ def test_nothing_that_matches_is_a_mistake_and_nothing_new_is_none(corpus: Corpu
         corpus.plan(source=f"{corpus.source}/no such folder")
 
 
-def test_a_bucket_is_planned_like_a_disk(s3_bucket: str, corpus: Corpus) -> None:
-    there = Corpus(s3_bucket)
-    for key in ("a.png", "b c/ü.png", "z.txt"):
-        there.write(key, key)
-    assert there.night() == corpus.night()
-    assert there.night() == {}
-    there.write("a.png", "other")
-    assert there.night() == {"a.png": "ok"}
-
-
-@pytest.mark.parametrize(
-    "fault", [{"code": "AccessDenied", "status": 403}, {"code": "ExpiredToken", "status": 400}]
-)
-def test_a_prefix_that_may_not_be_listed_is_not_an_empty_one(
-    s3_server: Any, s3_bucket: str, fault: dict[str, Any]
-) -> None:
-    corpus = Corpus(s3_bucket)
-    corpus.write("a.png")
-    corpus.night()
-    s3_server.order({"kind": "status", "method": "GET", "query": "prefix=in", **fault})
-    with pytest.raises(StorageError, match=fault["code"]):
-        corpus.plan()
-
-
-def test_members_of_archives_come_and_go_like_objects(corpus: Corpus) -> None:
-    images = {f"{number}.png": b"%d" % number for number in range(4)}
-    write_atomic(f"{corpus.source}/x.tar", tar(images | {"labels.txt": b"left out by name"}))
-    corpus.write("y.zip", "no zip")
-    members = [f"x.tar/{name}" for name in images]
-    night = corpus.night()
-    assert night == dict.fromkeys(["a.png", "b c/ü.png", "z.txt", *members, "y.zip"], "ok")
-    assert corpus.night() == {}
-    write_atomic(f"{corpus.source}/y.zip", packed({"0.png": b"0"}))
-    assert corpus.night() == {"y.zip": "deleted", "y.zip/0.png": "ok"}
-    write_atomic(f"{corpus.source}/x.tar", tar(dict(list(images.items())[:3])))
-    assert corpus.night() == dict.fromkeys(members[:3], "ok") | {members[3]: "deleted"}
-    corpus.remove("x.tar")
-    assert corpus.night() == dict.fromkeys(members[:3], "deleted")
-
-
-def test_what_lies_behind_the_damage_of_an_archive_is_not_taken_for_gone(corpus: Corpus) -> None:
-    images = {f"{number}.png": b"%d" % number for number in range(4)}
-    write_atomic(f"{corpus.source}/x.tar", tar(images))
-    corpus.night()
-    write_atomic(f"{corpus.source}/x.tar", tar(images)[:2_600])
-    facts, rows = corpus.plan()
-    assert {row["member"]: row["unfit"] for row in rows} == {
-        "0.png": None,
-        "1.png": None,
-        "": "damaged_archive",
-    }
-    assert facts.gone == 0
-
-
-def test_a_list_names_what_to_read_once_and_says_nothing_of_what_it_leaves_out(
-    corpus: Corpus, tmp_path: Path
-) -> None:
-    listed = f"{tmp_path}/list.csv"
-    lines = ["uri,box", "in/a.png,", "in/a.png,", 'in/a.png,"[0,0,5,5]"', "in/z.txt,", "in/none.png,"]
-    Path(listed).write_text("\n".join(lines))
-    facts, rows = corpus.plan(source=listed)
-    assert (facts.seen, facts.named, facts.repeated, facts.gone, len(rows)) == (5, 5, 1, 0, 4)
-    assert corpus.night(source=listed).keys() == {"in/a.png", "in/z.txt", "in/none.png"}
-    assert corpus.night(source=listed) == {}
-    Path(listed).write_text("\n".join(lines[:3] + lines[4:]))
-    assert corpus.night(source=listed) == {}
-    corpus.write("z.txt", "other and longer")
-    corpus.write("none.png", "there now")
-    assert corpus.night(source=listed) == {"in/z.txt": "ok", "in/none.png": "ok"}
-    assert set(corpus.night()) == {"b c/ü.png"}  # the folder's other objects
-
-
 def test_suffixes_are_asked_for_in_any_case(corpus: Corpus) -> None:
     corpus.write("c.PNG")
     facts, rows = corpus.plan(suffixes=(".png",), include=("*c*",))
@@ -275,57 +136,8 @@ def test_a_model_that_is_put_back_reads_again_what_the_other_read(corpus: Corpus
 
 
 def test_what_was_overwritten_while_it_was_read_is_owed_whatever_is_there_now(corpus: Corpus) -> None:
-    facts, rows = corpus.plan()
-    done = [
-        row(
-            each["key"],
-            facts.publication,
-            status="superseded" if each["key"] == "a.png" else "ok",
-            **{name: each[name] for name in ("input_id", "uri", "etag", "size")},
-        )
-        for each in rows
-    ]
-    files = [put(corpus.table, "first", *done)]
-    corpus.table.publish("first", files, epoch=1, publication=1, check=nothing)
+    assert corpus.night(superseded=["a.png"])["a.png"] == "superseded"
     assert [each["key"] for each in corpus.plan()[1]] == ["a.png"]  # the version that was listed is back
-
-
-def test_an_archive_that_changes_while_it_is_listed_has_lost_no_members(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = {f"{number}.png": b"%d" % number for number in range(4)}
-    write_atomic(f"{corpus.source}/x.tar", tar(images))
-    corpus.night()
-    write_atomic(f"{corpus.source}/x.tar", tar(images | {"4.png": b"4"}))
-    listed = open_archive
-
-    def overwritten_first(file: RangeFile) -> Any:
-        write_atomic(f"{corpus.source}/x.tar", tar(images | {"4.png": b"4", "5.png": b"5"}))
-        return listed(file)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("pipeline.inputs.listed.open_archive", overwritten_first)
-        facts, rows = corpus.plan()
-    assert (facts.gone, [(each["key"], each["unfit"]) for each in rows]) == (0, [("x.tar", None)])
-    assert corpus.night() == {f"x.tar/{number}.png": "ok" for number in range(6)}
-
-
-def test_a_list_that_names_a_version_which_is_gone_owes_it_once(corpus: Corpus, tmp_path: Path) -> None:
-    listed = f"{tmp_path}/list.csv"
-    Path(listed).write_text("uri,etag,size\nin/a.png,stale,3\nin/z.txt,,\n")
-    facts, rows = corpus.plan(source=listed)
-    done = [
-        row(
-            each["key"],
-            facts.publication,
-            status="superseded" if each["etag"] == "stale" else "ok",
-            **{name: each[name] for name in ("input_id", "uri", "etag", "size")},
-        )
-        for each in rows
-    ]
-    files = [put(corpus.table, "first", *done)]
-    corpus.table.publish("first", files, epoch=1, publication=1, check=nothing)
-    assert corpus.plan(source=listed)[1] == []
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
