@@ -42,8 +42,11 @@ class OptimizerConfig:
     """Share of the loss that a branch behind the convolutions has, which is left behind: intermediate CTC."""
 
     def __post_init__(self) -> None:
-        if min(self.learning_rate, self.matrix_rate, self.clip_norm) <= 0:
+        rates = self.learning_rate, self.matrix_rate
+        if not (all(0 < rate < math.inf for rate in rates) and self.clip_norm > 0):
             raise ModelConfigError(f"learning_rate, matrix_rate and clip_norm must be positive: {self}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ModelConfigError(f"weight_decay can't be below 0: {self}.")
         if not (0 <= self.warmup < 1 and 0 <= self.final <= 1 and 0 <= self.ema_decay < 1):
             raise ModelConfigError(f"warmup and ema_decay lie in [0, 1), final in [0, 1]: {self}.")
         if not (0 < self.decay <= 1 and 0 <= self.intermediate < 1):

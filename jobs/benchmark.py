@@ -18,6 +18,7 @@ from pipeline.benchmark.measure import Row, Setting
 from pipeline.benchmark.record import HEADERS, as_json, machine, table_rows, track
 from pipeline.errors import ConfigError
 from pipeline.machine import available_cpus
+from pipeline.mlflow_run import check_name
 from pipeline.storage import write_atomic
 from pipeline.tracking import resolve_tracking_uri
 
@@ -52,6 +53,7 @@ class BenchmarkConfig:
     """MLflow tracking URI; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
 
     def __post_init__(self) -> None:
+        check_name(self.experiment)
         for what, known, asked in (
             ("stages", STAGES, self.stages),
             ("networks", NETWORKS, self.networks),

@@ -5,9 +5,11 @@ python jobs/evaluate.py --model models:/crnn/3 --data svt=out/data/svt iiit5k=ou
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-from crnn.checkpoint import Bundle
+from crnn.checkpoint import DESCRIPTION, Bundle
 from crnn.precision import Precision
 from crnn.shipped import DEFAULT
 from jobs.cli import Progress, parse_flags, table
@@ -17,6 +19,7 @@ from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.evaluation import EvaluationReport, evaluate_models
 from pipeline.gate import Comparison, compare, judge
 from pipeline.manifest import Manifest
+from pipeline.mlflow_run import check_model_name, check_name
 from pipeline.peers import HEADERS as PEER_HEADERS
 from pipeline.peers import read_with_peers, require_peers
 from pipeline.peers import rows as peer_rows
@@ -33,6 +36,7 @@ from pipeline.report import (
     summary_rows,
     trust_rows,
 )
+from pipeline.storage import join, upload
 from pipeline.tracking import resolve_tracking_uri
 
 
@@ -64,8 +68,8 @@ class EvaluateConfig:
     alias: str = "champion"
     """The alias that is guarded."""
     calibrate: str | None = None
-    """Folder for a copy of the bundle whose confidences are calibrated on these data sets: held-out words of
-    the kind to be read. With --no-language those of what it reads without its language model; the others
+    """Folder URI for a copy of the bundle whose confidences are calibrated on these data sets: held-out words
+    of the kind to be read. With --no-language those of what it reads without its language model; the others
     stay."""
     register_as: str | None = None
     """Registered model of which the calibrated bundle becomes a version."""
@@ -84,6 +88,9 @@ class EvaluateConfig:
     """MLflow tracking URI; MLFLOW_TRACKING_URI, else a local SQLite file, where not given."""
 
     def __post_init__(self) -> None:
+        check_name(self.experiment)
+        if self.register_as is not None:
+            check_model_name(self.register_as)
         if not 0 <= self.margin < 1:
             raise ConfigError(f"margin is a share of the images, such as 0.005; {self.margin} isn't.")
         if self.register_as and not self.calibrate:
@@ -200,25 +207,29 @@ def _calibrate(report: EvaluationReport, config: EvaluateConfig, tracking_uri: s
     bundle = Bundle.load(report.model.directory)
     done = calibrate(report, bundle.charset)
     alone = not config.language and bundle.language is not None
-    with_calibration(bundle, done, alone=alone).save(folder)
     read, other = "what is read", "what is read without the language model"
     if bundle.language:
         read = f"{read} with the language model"
     if alone:
         read, other = other, read
-    print(
-        f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset writes "
-        f"it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
-        f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
-    )
-    if bundle.language:
-        print(f"Confidences of {other} stay as they were.")
-    if not bundle.calibration:
-        print("From now on it reads tall images turned, too: evaluate it so, and calibrate it once more.")
-    if name:
-        told = f"{report.model.uri} with confidences of {read} calibrated on {done.words:,} words."
-        version = register_bundle(folder, name, tracking_uri=tracking_uri, description=told)
-        print(f"Registered as models:/{name}/{version}")
+    with TemporaryDirectory() as local:
+        with_calibration(bundle, done, alone=alone).save(local)
+        # The description last: a folder without one is no bundle.
+        for file in sorted(Path(local).iterdir(), key=lambda file: file.name == DESCRIPTION):
+            upload(file, join(folder, file.name))
+        print(
+            f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset "
+            f"writes it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
+            f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
+        )
+        if bundle.language:
+            print(f"Confidences of {other} stay as they were.")
+        if not bundle.calibration:
+            print("From now on it reads tall images turned, too: evaluate it so, and calibrate it once more.")
+        if name:
+            told = f"{report.model.uri} with confidences of {read} calibrated on {done.words:,} words."
+            version = register_bundle(local, name, tracking_uri=tracking_uri, description=told)
+            print(f"Registered as models:/{name}/{version}")
 
 
 if __name__ == "__main__":

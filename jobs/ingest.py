@@ -87,7 +87,7 @@ class IngestConfig:
         try:
             "".encode(self.encoding)
             (self.crops or "").format(0)
-        except (LookupError, ValueError, IndexError, KeyError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise ConfigError(f"encoding {self.encoding!r} or crops {self.crops!r}: {error}.") from error
 
     @property

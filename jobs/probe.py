@@ -32,6 +32,8 @@ TABLE = Path(__file__).parents[1] / "docs" / "probe.tsv"
 RUN, HELD_OUT = "run", 2_000
 """Name of the training run below the probe's folder; pictures of the validation split."""
 _FIXED = frozenset({"--name", "--output", "--data", "--validation", "--images", "--save-every", "--seed"})
+_DRAWN = frozenset({"--output", "--rows", "--seed", "--split", "--assets", "--pictures.coding"})
+"""Flags of the two jobs that the probe sets itself."""
 _WHAT, _RESULT = ("name", "change", "images", "seed"), ("set", "words", "accuracy %", "data", "revision")
 COLUMNS: tuple[str, ...] = (*_WHAT, *_RESULT)
 
@@ -59,11 +61,10 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         try:
-            fixed = sorted(_FIXED.intersection(word.partition("=")[0] for word in self.training))
+            training = self.training
         except ValueError as error:
             raise ConfigError(f"--train {self.train!r}: {error}.") from error
-        if fixed:
-            raise ConfigError(f"--train can't change {', '.join(fixed)}: that is the probe's own.")
+        _refuse(_FIXED, training, "--train")
 
     @property
     def training(self) -> tuple[str, ...]:
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: ProbeConfig, change: Sequence[str]) -> int:
     """Probes, adds the figures to the table, and shows all that is in it."""
+    _refuse(_DRAWN, change, "What stands behind --")
     path = Path(config.table)
     if any(line[0] == config.name for line in read_table(path)):
         raise ConfigError(f"{path} has a probe {config.name!r} already; take another --name.")
@@ -99,6 +101,13 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
     add_rows(path, config, _told(config, change), Manifest.read(learnt).fingerprint, report)
     print(f"\n{table(COLUMNS, read_table(path))}")
     return ExitCode.OK
+
+
+def _refuse(fixed: frozenset[str], words: Sequence[str], what: str) -> None:
+    """Flags may be written with either - or _."""
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    if own := sorted(fixed & given):
+        raise ConfigError(f"{what} can't change {', '.join(own)}: that is the probe's own.")
 
 
 def _steps(

@@ -5,13 +5,17 @@ python jobs/ship.py --run out/runs/latin94-small --train-data out/data/scene --a
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from crnn.charset import CHARSETS, Charset
 from crnn.checkpoint import Bundle
+from crnn.networks import NETWORKS
+from crnn.optimizer import OptimizerConfig
 from crnn.preprocess import PreprocessConfig
 from crnn.shipped import MODELS, halved
 from jobs.cli import cell, parse_flags, table
@@ -69,6 +73,9 @@ class ShipConfig:
     def __post_init__(self) -> None:
         if self.strings < 0:
             raise ConfigError(f"--strings is 0 or more; {self.strings} isn't.")
+        sets = named_uris(self.data, "Data sets")
+        if unknown := [name for name in self.calibrate_on if name not in sets]:
+            raise ConfigError(f"--calibrate-on names sets of --data; {', '.join(unknown)} is none.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +94,7 @@ def run(config: ShipConfig) -> int:
             model = learn_language(drawn, bundle.charset, strings=config.strings, seed=training.seed)
             bundle = replace(bundle, language=model)
         bundle = _calibrated(bundle, config)
-        folder = Path(config.output) / name
+        folder = (Path(config.output) / name).absolute()  # "latin94" alone would be the one that is there
         bundle.save(folder)
         reports = [_evaluate(folder, config, protocol) for protocol in PROTOCOLS]
         bare = _evaluate(folder, config, PROTOCOLS[0], language=False) if bundle.language else None
@@ -110,16 +117,7 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     identity = json.loads(read_bytes(join(config.run, IDENTITY)))
     with local_copy(join(done.checkpoint_uri, BUNDLE) + "/") as folder:
         bundle = halved(Bundle.load(folder))
-    data: Manifest | Stream
-    if is_stream(config.train_data):
-        data = Stream.open(config.train_data, bundle.charset)
-    else:
-        data = Manifest.read(config.train_data)
-    if data.fingerprint != identity["data"]:
-        raise ConfigError(
-            f"{config.run} learnt from data set {identity['data']}; {config.train_data} is "
-            f"{data.fingerprint}. Give the one that it learnt from."
-        )
+    data = _learnt_from(config, identity["data"], bundle.charset)
     begin = dict(bundle.provenance.get("started_from", {}))
     if begin:
         if not begin["uri"].startswith("models:/"):  # a folder's place is nobody's business
@@ -130,7 +128,7 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     seen = int(bundle.provenance["images_seen"])
     training = Training(
         run=run,
-        command=_command(config.name or run, done.images_seen, identity, begin),
+        command=_command((config.name, run), done.images_seen, identity, begin),
         data=data.fingerprint,
         rows=seen // data.echo if isinstance(data, Stream) else data.rows,
         seed=int(identity["order"][0]),
@@ -143,23 +141,76 @@ def _origin(config: ShipConfig) -> tuple[Training, Bundle]:
     return training, replace(bundle, provenance=training.as_dict(bundle.provenance))
 
 
-def _command(recipe: str, images: int, identity: Mapping[str, Any], begin: Mapping[str, Any]) -> str:
-    """That trains such a run again: the recipe, and what the run had otherwise, its data aside."""
-    words = ["python jobs/train.py", recipe, f"--images {images}"]
-    known = RECIPES[recipe]() if recipe in RECIPES else None
-    flags = ("seed", "window_rows", "pack_columns")
-    for name, value in zip(flags, identity["order"], strict=True):
-        if known is None or getattr(known, name) != value:
-            words.append(f"--{name.replace('_', '-')} {value}")
-    prepared = asdict(PreprocessConfig.from_dict(identity["preprocess"]))
-    groups = {
-        "preprocess": (prepared, asdict(known.preprocess) if known else {}),
-        "optimizer": (identity.get("optimizer", {}), known.optimizer.to_dict() if known else {}),
+def _learnt_from(config: ShipConfig, known: Any, charset: Charset) -> Manifest | Stream:
+    """The data set that the run knows by its fingerprint, drawn with the assets whose licences are told."""
+    if isinstance(known, dict):
+        if len(known) > 1:
+            raise ConfigError(
+                f"{config.run} learnt from a mixture of {', '.join(known)}. A card tells of one rendered "
+                "set; models of mixtures are used from the registry, or from the run's folder."
+            )
+        ((known, _),) = known.values()
+    data: Manifest | Stream
+    if is_stream(config.train_data):
+        data = Stream.open(config.train_data, charset)
+    else:
+        data = Manifest.read(config.train_data)
+    if data.fingerprint != known:
+        raise ConfigError(
+            f"{config.run} learnt from data set {known}; {config.train_data} is {data.fingerprint}. Give the "
+            "one that it learnt from."
+        )
+    drawn_with, given = data.config.get("assets"), Assets.open(config.assets).fingerprint
+    if drawn_with is None:
+        raise ConfigError(
+            f"{config.train_data} wasn't rendered by jobs/synthesize.py, and a card says that no photograph "
+            "was trained on. Use the run's bundle from the registry, or from its folder."
+        )
+    if drawn_with != given:
+        raise ConfigError(
+            f"{config.train_data} was drawn with assets {drawn_with}; {config.assets} is {given}. Give those "
+            "that it was drawn with: the card tells their licences."
+        )
+    return data
+
+
+def _command(
+    names: tuple[str | None, str], images: int, identity: Mapping[str, Any], begin: Mapping[str, Any]
+) -> str:
+    """That trains such a run again: the recipe, and what the run had otherwise, its data aside.
+
+    Args:
+        names: Of the model, if it is another's, and of the run: the first that is a recipe's is taken for it.
+        images: That the run saw.
+        identity: Of the run.
+        begin: What its weights began with.
+    """
+    recipe = next((name for name in names if name in RECIPES), "default")
+    usual = RECIPES[recipe]()
+    words = [f"python jobs/train.py {recipe}"]
+    if recipe not in names:
+        words.append(f"--name {shlex.quote(names[1])}")
+    words.append(f"--images {images}")
+    networks = {json.dumps(network.to_dict()): name for name, network in NETWORKS.items()}
+    charsets = {charset.fingerprint: name for name, charset in CHARSETS.items()}
+    had: dict[str, Any] = {
+        "network": networks.get(identity["network"], "(of another release)"),
+        "charset": charsets.get(identity["charset"], "(of another release)"),
+        **dict(zip(("seed", "window-rows", "pack-columns"), identity["order"], strict=True)),
     }
-    for group, (values, usual) in groups.items():
-        for name, value in values.items():
-            if usual.get(name) != value:
-                words.append(f"--{group}.{name.replace('_', '-')} {value}")
+    usually = {name: getattr(usual, name.replace("-", "_")) for name in had}
+    prepared, moved = (
+        PreprocessConfig.from_dict(identity["preprocess"]),
+        OptimizerConfig(**identity["optimizer"]),
+    )
+    groups = {
+        "preprocess": (asdict(prepared), asdict(usual.preprocess)),
+        "optimizer": (asdict(moved), asdict(usual.optimizer)),
+    }
+    for group, configs in groups.items():
+        for told, values in zip((had, usually), configs, strict=True):
+            told |= {f"{group}.{name.replace('_', '-')}": value for name, value in values.items()}
+    words += [f"--{name} {value}" for name, value in had.items() if value != usually[name]]
     if begin:  # the fingerprint tells which of those that bore the name
         words.append(f"--start-from {begin['uri']}  # bundle {begin['fingerprint']}")
     return " ".join(words)
@@ -178,8 +229,6 @@ def _evaluate(
     folder: Path, config: ShipConfig, protocol: str, names: Sequence[str] = (), *, language: bool = True
 ) -> EvaluationReport:
     sets = named_uris(config.data, "Data sets")
-    if unknown := [name for name in names if name not in sets]:
-        raise ConfigError(f"--calibrate-on names sets of --data; {', '.join(unknown)} is none.")
     return evaluate(str(folder), {name: sets[name] for name in names or sets}, protocol, language=language)
 
 

@@ -23,7 +23,7 @@ class SubmitConfig:
     """Runs the command after -- on a cluster. The same name again follows what runs, and runs what failed."""
 
     name: str
-    """Names the submission: what runs or succeeded under it is not run again."""
+    """Names the submission: what runs or succeeded under it isn't run again, and must be the same command."""
     address: str = "http://127.0.0.1:8265"
     """The dashboard of the cluster's head."""
     working_dir: str | None = None

@@ -14,6 +14,7 @@ from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline import provenance
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
+from pipeline.mlflow_run import check_name
 from pipeline.pictures import Word, word_sheet
 from pipeline.storage import join, write_atomic
 from pipeline.synthesis.asset_builder import default_assets
@@ -27,6 +28,8 @@ from pipeline.synthesis.tally import Tally
 from pipeline.tracking import DataInput, MetricPoint, Tracker, TrackerConfig, flatten, resolve_tracking_uri
 
 SHEET, SHOWN = "sheet.png", 128
+_MOST_NAME = 100
+"""Characters of the folder's name in the run's, which has a limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +60,7 @@ class SynthesizeConfig:
     """What they look like."""
 
     def __post_init__(self) -> None:
+        check_name(self.experiment)
         if self.preview is not None and not 1 <= self.preview <= 1_024:
             raise ConfigError(f"--preview draws 1 to 1,024 pictures; {self.preview} isn't.")
 
@@ -91,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: SynthesizeConfig) -> int:
     """Makes the data set and says what is in it."""
+    resolve_tracking_uri(config.tracking)  # refuses what can't be used before anything is made
     assets = default_assets() if config.assets is None else Assets.open(config.assets)
     pictures = config.pictures
     if config.only is not None:
@@ -174,7 +179,8 @@ def effect_rows(total: Tally) -> list[tuple[str, float]]:
 
 def track(config: SynthesizeConfig, manifest: Manifest, total: Tally, png: bytes, assets: Assets) -> None:
     """Logs the data set as a run of its own."""
-    name = f"synthesize {Path(config.output).name} {manifest.fingerprint[:8]}"
+    folder = Path(config.output).name.replace("'", "")[:_MOST_NAME]
+    name = f"synthesize {folder} {manifest.fingerprint[:8]}"
     tracker = Tracker(
         TrackerConfig(
             tracking_uri=resolve_tracking_uri(config.tracking), experiment=config.experiment, run_name=name

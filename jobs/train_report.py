@@ -86,7 +86,9 @@ def foretell(rehearsal: Rehearsal) -> str:
     fate = "dropped, with the row where nothing is left" if drops else "rejected"
     state = f"goes on after {cell(rehearsal.before)} images" if rehearsal.before else "new"
     each = f" each of {config.workers} workers" if config.workers > 1 else ""
-    limit = f", at most {config.minutes:g} minutes of training" if config.minutes else ""
+    limit = ""
+    if config.minutes:
+        limit = f", about {cell(rehearsal.images)} of them in {config.minutes:g} minutes of training"
     facts = [
         ("run", f"{config.name}: {'finished before' if rehearsal.over else state}"),
         ("begins with", start.told if start else "random weights"),
@@ -100,7 +102,7 @@ def foretell(rehearsal: Rehearsal) -> str:
             f"{config.charset}: {sum(map(bool, expected.values()))} of {len(expected)} characters occur; "
             f"outside it {f'{shown}{more}, {fate}' if shown else 'none'}",
         ),
-        ("order", f"{cell(rehearsal.images)} images in {cell(rehearsal.windows)} windows{limit}"),
+        ("order", f"{cell(rehearsal.planned)} images in {cell(rehearsal.windows)} windows{limit}"),
         ("steps", f"about {cell(rehearsal.steps)}, of {cell(config.pack_columns)} pixel columns{each}"),
         ("checkpoints", f"{cell(rehearsal.looks)}, one every {cell(config.save_every)} images"),
         (

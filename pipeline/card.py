@@ -1,13 +1,15 @@
 """The model card of a shipped recogniser, in Markdown: what it was made of, and how well it reads."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crnn.checkpoint import Bundle
+from crnn.checkpoint import DESCRIPTION, Bundle
 from crnn.metrics import Counts
 from crnn.model import count_parameters, forward_flops
+from crnn.shipped import shipped_models
 from pipeline.breakdown import by_length, trust
 from pipeline.calibrate import ALONE, WHOLE
 from pipeline.evaluation import EvaluationReport, accuracy_interval
@@ -94,7 +96,7 @@ def model_card(
             "",
             "## How well it reads",
             "",
-            "On photographs, none of which it was trained on. Word accuracy in %, with 95 % intervals.",
+            "On photographs that were not trained on. Word accuracy in %, with 95 % intervals.",
             "",
             *_accuracy(reports, bare),
             "",
@@ -117,8 +119,7 @@ def model_card(
             "",
             *_table(("", ""), _facts(training, bundle)),
             "",
-            "No photograph was trained on, labelled or not: every picture was rendered by "
-            "`jobs/synthesize.py`. To train it again, on pictures as the release at hand draws them:",
+            f"{_pictures(bundle)} To train it again, on pictures as the release at hand draws them:",
             "",
             "```bash",
             training.command,
@@ -131,6 +132,20 @@ def model_card(
             "",
         ]
     )
+
+
+def _pictures(bundle: Bundle) -> str:
+    rendered = "every picture was rendered by `jobs/synthesize.py`"
+    start = bundle.provenance.get("started_from")
+    if start is None or start["fingerprint"] in _shipped():
+        return f"No photograph was trained on, labelled or not: {rendered}."
+    return f"No photograph was trained on since it began with `{start['uri']}`: {rendered}."
+
+
+def _shipped() -> set[str]:
+    """Fingerprints of the models that come with the package, none of which saw a photograph."""
+    files = [folder / DESCRIPTION for folder in shipped_models().values()]
+    return {json.loads(file.read_text(encoding="utf-8"))["fingerprint"] for file in files}
 
 
 def _accuracy(reports: Sequence[EvaluationReport], bare: EvaluationReport | None) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.errors import BucketNotFoundError, ObjectChangedError, ObjectNotFoundError
+from pipeline.errors import BucketNotFoundError, ConfigError, ObjectChangedError, ObjectNotFoundError
 from pipeline.storage import read_bytes
 
 
@@ -17,6 +17,10 @@ class FetchConfig:
     """Requests under way at a time."""
     bytes: int = 128 << 20
     """Bytes fetched and not yet taken; a larger object comes alone."""
+
+    def __post_init__(self) -> None:
+        if self.requests < 1 or self.bytes < 1:
+            raise ConfigError(f"--fetch.requests and --fetch.bytes are at least 1; {self} isn't.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -142,6 +142,16 @@ def check_name(name: str) -> None:
         raise ConfigError(f"{name!r} can't name a run or experiment: 1 to {MOST_NAME} characters without '.")
 
 
+def check_model_name(name: str) -> None:
+    """Refuses what can't name a registered model.
+
+    Raises:
+        ConfigError: models:/name@alias and models:/name/version couldn't tell it.
+    """
+    if not re.fullmatch(r"[^/:@]+", name):
+        raise ConfigError(f"A registered model's name has no /, : or @; {name!r} can't be one.")
+
+
 def find_run(client: Any, experiment: str, run_name: str) -> Any | None:
     """The oldest run of this name in the experiment named so, or None."""
     found = client.get_experiment_by_name(experiment)

@@ -35,6 +35,9 @@ FILTERS = {
     )
 }
 
+_NAME = r"\w[\w .:-]*"
+"""What can name a set in files, in folders and in MLflow's metrics."""
+
 PAPER_TABLE: Mapping[str, Mapping[str, float]] = {
     "CRNN (arXiv 2015)": {
         "IIIT5k 50": 97.6,
@@ -68,13 +71,18 @@ def named_uris(pairs: Sequence[str], what: str) -> dict[str, str]:
     """`name=URI` pairs as a mapping, in their order.
 
     Raises:
-        ConfigError: One isn't of that form, or a name comes twice.
+        ConfigError: One isn't of that form, a name can't be a file's, or one comes twice.
     """
     found: dict[str, str] = {}
     for pair in pairs:
         name, separator, uri = pair.partition("=")
         if not separator or not name or not uri:
             raise ConfigError(f"{what} are given as name=URI; {pair!r} isn't. Example: svt=out/data/svt.")
+        if not re.fullmatch(_NAME, name):
+            raise ConfigError(
+                f"{what}: {name!r} can't be a name. Files and metrics bear it: letters, digits, '_', '-', "
+                "'.', ':' and spaces, with a letter, digit or '_' first."
+            )
         if name in found:
             raise ConfigError(f"{what}: {name!r} is given twice; give each a name of its own.")
         found[name] = uri

@@ -8,7 +8,7 @@ from crnn.model import count_parameters, forward_flops, seeded
 from pipeline.audit import Audit, audit
 from pipeline.machine import cluster_resources
 from pipeline.mixture import rows_seen
-from pipeline.runs import check_owner, finished, images_seen
+from pipeline.runs import check_owner, finished, progress
 from pipeline.train_plan import Plan
 from pipeline.trial import ByHeart, Pace, Trial, learn_by_heart, measure
 
@@ -22,13 +22,15 @@ class Rehearsal:
     """By label of the set to learn from."""
     held_out: Mapping[str, Audit]
     """By name of the validation set."""
-    images: int
-    """That the run sees, whole windows."""
-    times: Mapping[str, float]
-    """How often it sees what was read of each set to learn from, by label."""
+    planned: int
+    """Images that `images` asks for, in whole windows."""
+    often: Mapping[str, float]
+    """How often so many show what was read of each set to learn from, by label."""
     windows: int
     before: int
     """Images that earlier starts of this run have seen."""
+    spent_s: float
+    """Seconds that they trained for."""
     over: bool
     """It has come to its end before."""
     parameters: int
@@ -41,9 +43,24 @@ class Rehearsal:
     """None where it wasn't asked for."""
 
     @property
+    def images(self) -> int:
+        """That the run sees in all, as far as `minutes`, which count training over all starts, reach."""
+        minutes = self.plan.config.minutes
+        if minutes is None:
+            return self.planned
+        left_s = max(0.0, 60.0 * minutes - self.spent_s)
+        return max(1, min(self.planned, self.before + round(left_s * self.images_per_s)))
+
+    @property
+    def times(self) -> Mapping[str, float]:
+        """How often it sees what was read of each set to learn from, by label."""
+        return {label: often * self.images / self.planned for label, often in self.often.items()}
+
+    @property
     def steps(self) -> int:
         """Of the optimiser, as many as if all windows were cut like the first."""
-        return math.ceil(self.windows * self.pace.packs / self.plan.config.workers)
+        packs = self.windows * self.pace.packs * self.images / self.planned
+        return math.ceil(packs / self.plan.config.workers)
 
     @property
     def looks(self) -> int:
@@ -71,13 +88,12 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """That are left of the run, start-up aside; at most `minutes`, which count training alone."""
+        """That are left of the run, start-up aside; looks at held-out words come on top of `minutes`."""
         config = self.plan.config
         left = 0 if self.over else max(0, self.images - self.before)
         words = sum(found.kept for found in self.held_out.values())
         looking = math.ceil(left / config.save_every) * words / (self.pace.read_per_s * config.workers)
-        training = left / self.images_per_s
-        return min(training, math.inf if config.minutes is None else 60.0 * config.minutes) + looking
+        return left / self.images_per_s + looking
 
 
 def rehearse(plan: Plan) -> Rehearsal:
@@ -95,15 +111,17 @@ def rehearse(plan: Plan) -> Rehearsal:
     seen = rows_seen(windows, [found.shard_rows for found in audits.values()])
     done = finished(config.run_uri)
     trial = Trial.of(plan, windows[0])
+    before, spent_s = progress(config.run_uri)
     width = sum(float(s.share) * audits[s.label].mean_width for s in config.training_sets)
     return Rehearsal(
         plan=plan,
         audits=audits,
         held_out=held_out,
-        images=sum(seen),
-        times={label: rows / audits[label].kept for label, rows in zip(audits, seen, strict=True)},
+        planned=sum(seen),
+        often={label: rows / audits[label].kept for label, rows in zip(audits, seen, strict=True)},
         windows=len(windows),
-        before=images_seen(config.run_uri),
+        before=before,
+        spent_s=spent_s,
         over=done is not None and done.reaches(config.images, config.minutes, config.patience),
         parameters=count_parameters(seeded(rules.network, rules.charset.num_classes, config.seed)),
         flops=forward_flops(rules.network, rules.charset.num_classes, round(width)),

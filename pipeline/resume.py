@@ -61,15 +61,16 @@ def write_shared(
     bundle: Bundle,
     pictures: dict[str, bytes],
     *,
+    ranks: int,
     hardest: HardestWords | None = None,
 ) -> None:
-    """Writes the share of a checkpoint that rank 0 has."""
+    """Writes the share of a checkpoint that rank 0 has; `ranks` is how many have one of their own."""
     counters = {
         "images": progress.images,
         "skipped_steps": progress.skipped_steps,
         "seconds": progress.seconds,
     }
-    torch.save({"learner": state, "counters": counters}, directory / STATE)
+    torch.save({"learner": state, "counters": counters, "ranks": ranks}, directory / STATE)
     lines = [json.dumps([p.key, p.value, p.step, p.timestamp_ms]) for p in progress.history]
     (directory / HISTORY).write_text("\n".join(lines), encoding="utf-8")
     for name, png in pictures.items():
@@ -95,6 +96,11 @@ def read(directory: Path, device: torch.device) -> tuple[dict[str, Any], Progres
             io.BytesIO((directory / STATE).read_bytes()), map_location=device, weights_only=True
         )
         progress = Progress(**saved["counters"])
+        for share in ("position", "rejects"):
+            found = len(list(directory.glob(f"{share}-*.json")))
+            # Checkpoints of before the number was kept have one at least.
+            if found != saved.get("ranks", max(found, 1)):
+                raise ValueError(f"{share}-*.json of {found} workers, not of {saved.get('ranks', 1)}")
         progress.position = read_position(directory)
         progress.rejects = read_rejects(directory)
         progress.history = read_history(directory)

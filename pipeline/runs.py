@@ -182,10 +182,17 @@ def latest_position(run_uri: str) -> Position | None:
     return _of_latest(run_uri, CheckpointFiles.position)
 
 
-def images_seen(run_uri: str) -> int:
-    """Images that the run has seen up to its last whole checkpoint; 0 where there is none yet."""
+def progress(run_uri: str) -> tuple[int, float]:
+    """Images that the run has seen up to its last whole checkpoint, and the seconds that it trained for; 0
+    where there is none yet."""
     points = _of_latest(run_uri, CheckpointFiles.history) or []
-    return int(next((p.value for p in reversed(points) if p.key == "train/images_seen"), 0))
+    rates = {p.step: p.value for p in points if p.key == "train/images_per_s"}
+    seen, seconds = 0, 0.0
+    for point in points:
+        if point.key == "train/images_seen":
+            seconds += (point.value - seen) / rates[point.step] if rates.get(point.step) else 0.0
+            seen = int(point.value)
+    return seen, seconds
 
 
 def _of_latest(run_uri: str, read: "Callable[[CheckpointFiles], T]") -> T | None:

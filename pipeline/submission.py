@@ -3,7 +3,7 @@
 `ray job submit` exits with 0 for a job that was stopped and with 1 for every failure, and leaves the job
 running when it is ended itself. A scheduler needs to know better. So the name of a submission is an
 idempotency key here: attempts are NAME, NAME-2, …; one that runs is followed, one that succeeded is reported,
-and only after one that failed comes the next.
+and only after one that failed comes the next. Another command under a name that is taken is refused.
 """
 
 import asyncio
@@ -98,11 +98,17 @@ class Submission:
 
         Raises:
             ClusterError: The cluster refused the job.
+            ConfigError: What runs or succeeded under the name is another command.
         """
-        known = {str(job.submission_id): job.status.value for job in self._client.list_jobs()}
-        attempt = _attempt_to_follow(self.name, known)
-        if attempt not in known:
+        jobs = {str(job.submission_id): job for job in self._client.list_jobs()}
+        attempt = _attempt_to_follow(self.name, {name: job.status.value for name, job in jobs.items()})
+        if attempt not in jobs:
             self._submit(attempt, entry, working_dir)
+        elif (other := jobs[attempt].entrypoint) != shlex.join(entry):
+            raise ConfigError(
+                f"{attempt} is there already, {jobs[attempt].status.value}, with another command: {other}. "
+                "Give this one another --name."
+            )
         return attempt
 
     def _submit(self, attempt: str, entry: Sequence[str], working_dir: str | None) -> None:

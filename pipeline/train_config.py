@@ -1,7 +1,7 @@
 """What a training run is made of."""
 
-import re
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from crnn.charset import CHARSETS
@@ -12,6 +12,7 @@ from crnn.preprocess import PreprocessConfig
 from pipeline.errors import ConfigError
 from pipeline.labels import LabelRules
 from pipeline.mixture import TrainingSet, training_sets
+from pipeline.mlflow_run import check_model_name
 from pipeline.protocols import named_uris
 from pipeline.storage import join
 
@@ -107,18 +108,20 @@ class TrainConfig:
         )
         positive += tuple(name for name in ("patience", "min_workers") if getattr(self, name) is not None)
         wrong = [name for name in positive if getattr(self, name) < 1]
-        if self.minutes is not None and self.minutes <= 0:
-            raise ConfigError("minutes must be above 0.")
+        if self.minutes is not None and not 0 < self.minutes < inf:
+            raise ConfigError(f"minutes must be a number above 0; {self.minutes} isn't.")
+        if self.seed < 0:
+            raise ConfigError(f"A seed is a whole number from 0; {self.seed} isn't.")
         if wrong:
             raise ConfigError(f"{', '.join(wrong)} must be at least 1.")
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ConfigError(f"min_workers {self.min_workers} is above workers {self.workers}.")
         if self.resize_s < 0:
             raise ConfigError("resize_s can't be below 0.")
-        if not self.name or "/" in self.name:
+        if "/" in self.name or self.name in ("", ".", ".."):
             raise ConfigError(f"A run's name is a folder's name; {self.name!r} can't be one.")
-        if self.register_as is not None and not re.fullmatch(r"[^/:]+", self.register_as):
-            raise ConfigError(f"A registered model's name has no / or :; {self.register_as!r} can't be one.")
+        if self.register_as is not None:
+            check_model_name(self.register_as)
         if not self.validation:
             raise ConfigError("Give at least one --validation data set, as name=URI.")
         named_uris(self.validation, "Validation sets")

@@ -111,6 +111,10 @@ class TranscribeConfig:
         if self.review < 0:
             raise ConfigError(f"--review is 0 or more; {self.review} isn't.")
         check_name(self.experiment)
+        if not 0 <= self.least_confidence <= 1:
+            raise ConfigError(f"--least-confidence is from 0 to 1; {self.least_confidence} isn't.")
+        if self.cost_per_hour is not None and not self.cost_per_hour >= 0:
+            raise ConfigError(f"--cost-per-hour is 0 or more; {self.cost_per_hour} isn't.")
         if not 0 <= self.max_quarantined <= 1:
             raise ConfigError(f"--max-quarantined is a share from 0 to 1; {self.max_quarantined} isn't.")
         if not 0 < self.shadow_share <= 1:

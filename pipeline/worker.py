@@ -220,7 +220,9 @@ class Worker:
                     }
                 hard = show(hardest, shown, rules.charset, self.learner.steps) if hardest else None
                 state = self.learner.state()
-                resume.write_shared(directory, state, self.progress, bundle, pictures, hardest=hard)
+                resume.write_shared(
+                    directory, state, self.progress, bundle, pictures, ranks=self.world_size, hardest=hard
+                )
             reported = metrics(found) | {
                 "step": self.learner.steps,
                 "images_seen": self.progress.images,

@@ -46,12 +46,14 @@ def word_rows(words: Sequence[str], prefix: str = "word") -> list[dict[str, obje
     return rows
 
 
-def write_data_set(folder: str, rows: Sequence[dict[str, object]], *, shard_rows: int) -> Manifest:
-    """Writes rows as shards of at most `shard_rows`, and the manifest."""
+def write_data_set(
+    folder: str, rows: Sequence[dict[str, object]], *, shard_rows: int, **config: object
+) -> Manifest:
+    """Writes rows as shards of at most `shard_rows`, and the manifest, with `config` for what made them."""
     shards = [
         write_shard(folder, i, pa.Table.from_pylist(list(rows[start : start + shard_rows])))
         for i, start in enumerate(range(0, len(rows), shard_rows))
     ]
-    manifest = Manifest(shards=tuple(shards))
+    manifest = Manifest(shards=tuple(shards), config=config)
     manifest.write(folder)
     return manifest

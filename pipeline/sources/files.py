@@ -22,7 +22,7 @@ from pipeline.sources.samples import (
     SourceOptions,
     admit,
 )
-from pipeline.storage import absolute, join, list_objects, read_bytes
+from pipeline.storage import absolute, exists, join, list_objects, read_bytes
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 """Suffixes of image files."""
@@ -108,9 +108,17 @@ def files_below(uri: str, suffix: str) -> list[tuple[str, str]]:
     Raises:
         SourceError: There is none.
     """
-    if uri.lower().endswith(suffix):
-        return [(uri, uri.rstrip("/").rsplit("/", 1)[-1])]
-    found = [(o.uri, o.key) for o in list_objects(uri) if o.key.lower().endswith(suffix)]
+    named, alone = uri.lower().endswith(suffix), [(uri, uri.rsplit("/", 1)[-1])]
+    if named and exists(uri):  # Spark calls folders so, too
+        return alone
+    try:
+        found = [(o.uri, o.key) for o in list_objects(uri) if o.key.lower().endswith(suffix)]
+    except ObjectNotFoundError:
+        if not named:
+            raise
+        found = []
+    if not found and named:  # who opens it says that it isn't there
+        return alone
     if not found:
         raise SourceError(f"There is no {suffix} file below {uri}. Give the file, or the folder with them.")
     return found

@@ -56,7 +56,7 @@ def _items(options: SourceOptions, items: list[Any]) -> Iterator[Entry | Reject]
         where = f"{name}: item {number}"
         path = _first(item, "img_path")
         instances = item.get("instances") if isinstance(item, dict) else None
-        texts = [_first(instance, "text") for instance in instances or ()]
+        texts = [_first(instance, "text") for instance in (instances if isinstance(instances, list) else ())]
         if path is None or len(texts) != 1 or texts[0] is None:
             yield _malformed(where, f'{str(item)[:200]!r} has no "img_path" and one instance with "text"')
             continue

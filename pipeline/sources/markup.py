@@ -75,4 +75,5 @@ def _box(rectangle: ET.Element) -> Box | None:
     except (KeyError, ValueError):
         return None
     box = left, top, width, height
-    return box if all(map(isfinite, box)) else None
+    edges = left, top, left + width, top + height
+    return box if all(map(isfinite, (*box, *edges))) else None

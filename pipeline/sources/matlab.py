@@ -1,6 +1,9 @@
 """IIIT5K's MATLAB files."""
 
 import io
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +15,12 @@ from pipeline.sources.samples import MALFORMED, Reject, SourceError, SourceOptio
 LEXICONS: dict[str, list[int | None]] = {"50": [0, 50], "1k": [50, None]}
 """How the lexicon of an IIIT5K sample is made up: the small one's words, then the medium one's."""
 
+_TRIAL = """
+import io, sys
+from scipy.io import loadmat
+loadmat(io.BytesIO(sys.stdin.buffer.read()), squeeze_me=True, struct_as_record=False)
+"""
+"""Compiled code, which a damaged file can bring down; what it raises it raises here, too."""
 _NAMES = ("testdata", "traindata", "testCharBound", "trainCharBound")
 
 
@@ -24,6 +33,11 @@ def iiit5k(options: SourceOptions) -> Iterator[FilesPart]:
     from scipy.io import loadmat  # type: ignore[import-untyped]
 
     data = annotation(options)
+    trial = [sys.executable, "-c", _TRIAL]
+    code = subprocess.run(trial, input=data, stderr=subprocess.DEVNULL, check=False).returncode
+    if code < 0:
+        died = signal.Signals(-code).name
+        raise SourceError(f"{options.input} is damaged: its parser dies of it ({died}). Fetch it again.")
     try:
         file = loadmat(io.BytesIO(data), squeeze_me=True, struct_as_record=False)
     except Exception as error:  # whatever its parser stumbles over

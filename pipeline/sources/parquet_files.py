@@ -7,10 +7,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.sources.files import TEXT_NAMES, files_below
 from pipeline.sources.samples import (
+    BAD_ENCODING,
     MALFORMED,
     MISSING_IMAGE,
     MISSING_LABEL,
@@ -72,8 +74,15 @@ class ParquetPart:
             return
         for number, row in enumerate(rows):
             identity, where = self._id(number), self._where(number)
-            image, text = row["image"], row[self.text]
-            data = image.get("bytes") if isinstance(image, dict) else image
+            data, text = row
+            if isinstance(text, bytes):
+                try:
+                    text = text.decode()
+                except UnicodeDecodeError as error:
+                    yield Reject(
+                        id=identity, reason=BAD_ENCODING, detail=f"{where}: not UTF-8 ({error.reason})"
+                    )
+                    continue
             if not isinstance(text, str):
                 detail = f"{where}: the label is {text!r}, no text"
                 yield Reject(id=identity, reason=MISSING_LABEL, detail=detail)
@@ -83,16 +92,26 @@ class ParquetPart:
             else:
                 yield admit(id=identity, text=text, image=data, where=where, split=self.split)
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> list[tuple[Any, Any]]:
+        """Image and label of each row; labels as bytes, since any may be damaged."""
         columns = ["image", self.text]
         try:
             with _parquet_file(self.uri) as file:
-                rows: list[dict[str, Any]] = file.read_row_group(self.group, columns=columns).to_pylist()
+                table = file.read_row_group(self.group, columns=columns)
         except SourceError:
             # Damage or a fault of storage? Whole bytes, fetched with patience, can only be damaged.
             with pq.ParquetFile(pa.BufferReader(read_bytes(self.uri))) as file:
-                rows = file.read_row_group(self.group, columns=columns).to_pylist()
-        return rows
+                table = file.read_row_group(self.group, columns=columns)
+        images, texts = table["image"], table[self.text]
+        if pa.types.is_struct(images.type):
+            images = (
+                pc.struct_field(images, "bytes") if "bytes" in images.type.names else pa.nulls(len(texts))
+            )
+        if pa.types.is_dictionary(texts.type):
+            texts = texts.cast(texts.type.value_type)
+        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+            texts = texts.cast(pa.large_binary())
+        return list(zip(images.to_pylist(), texts.to_pylist(), strict=True))
 
     def _id(self, number: int) -> str:
         return f"{self.name}#{self.group}.{number}"

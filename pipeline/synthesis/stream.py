@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from crnn.charset import Charset
 from pipeline.errors import ConfigError, DataError
@@ -60,9 +60,11 @@ class Stream:
             ConfigError: The URI asks for something else, or the assets can't give it.
             DataError: There are no finished assets.
         """
-        parts = urlsplit(uri)
+        parts = urlsplit(uri, allow_fragments=False)  # nor is a "#" anything else
+        query = parts.query
         try:
-            asked = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+            # A "+" in a folder's name is one: this is no form of a web page.
+            asked = {key: unquote(value) for key, value in (p.split("=", 1) for p in query.split("&") if p)}
             seed, echo = int(asked.pop("seed", "7")), int(asked.pop("echo", "1"))
         except ValueError:
             raise ConfigError(f"{uri} can't be read. Example: {_EXAMPLE}.") from None

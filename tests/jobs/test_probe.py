@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import train
-from jobs.probe import ProbeConfig, _steps, main, read_table
+from jobs.probe import ProbeConfig, _steps, main, read_table, run
 from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.order import plan_windows
@@ -70,8 +70,19 @@ def test_each_picture_is_seen_once_though_a_few_labels_can_not_be_learnt_from(
 
 @pytest.mark.parametrize(
     ("flags", "told"),
-    [("--images 9", "can't change --images"), ("--seed=9", "--seed"), ("'", "No closing quot")],
+    [
+        ("--images 9", "can't change --images"),
+        ("--seed=9", "--seed"),
+        ("--save_every 9", "--save-every"),
+        ("'", "No closing quot"),
+    ],
 )
 def test_flags_of_training_that_make_another_probe_are_refused(flags: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         ProbeConfig(name="a", data=(), assets="none", train=flags)
+
+
+def test_pictures_that_make_another_probe_are_refused(tmp_path: Path) -> None:
+    config = ProbeConfig(name="a", data=(), assets="none", table=str(tmp_path / "t.tsv"))
+    with pytest.raises(ConfigError, match=r"behind -- can't change --pictures.coding, --rows, --seed"):
+        run(config, ["--seed", "9", "--rows=5", "--pictures.coding", "jpeg"])

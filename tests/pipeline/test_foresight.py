@@ -17,7 +17,7 @@ def test_nothing_is_said_of_a_sound_run() -> None:
 
 def test_a_character_is_expected_as_often_as_all_sets_together_show_it() -> None:
     few = audited(characters=COUNTS | {"q": 7})
-    found = expected_characters(rehearsal(audits={"a": audited(), "b": few}, times={"a": 0.5, "b": 3.0}))
+    found = expected_characters(rehearsal(audits={"a": audited(), "b": few}, often={"a": 0.5, "b": 3.0}))
     assert (found["q"], found["a"]) == (521, 3_500)
 
 
@@ -37,13 +37,13 @@ def test_a_character_is_expected_as_often_as_all_sets_together_show_it() -> None
     ],
 )
 def test_what_is_odd_about_the_data_is_said(audit: dict[str, Any], times: float, told: str) -> None:
-    said = list(foresee(rehearsal(audits={"train": audited(**audit)}, times={"train": times})))
+    said = list(foresee(rehearsal(audits={"train": audited(**audit)}, often={"train": times})))
     assert any(told in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("times", [0.25, 412.3])
 def test_how_often_the_sample_of_a_stream_would_come_is_nobodys_worry(times: float) -> None:
-    stream = rehearsal(audits={"train": audited(endless=True)}, times={"train": times})
+    stream = rehearsal(audits={"train": audited(endless=True)}, often={"train": times})
     assert list(foresee(stream)) == []
 
 
@@ -69,6 +69,7 @@ def test_held_out_words_that_may_have_been_learnt_are_said(held_out: Manifest, t
         ({"save_every": 1_000_000}, "looked at once only"),
         ({"patience": 10}, "--patience 10 can't end a run of 10 looks"),
         ({"patience": 9}, None),
+        ({"patience": 2, "minutes": 60.0}, "--patience 2 can't end a run of 2 looks"),
         ({"gpu": True, "workers": 2}, None),
     ],
 )

@@ -13,7 +13,8 @@ def test_filters_keep_what_they_say(name: str, kept: list[str]) -> None:
 
 def test_named_uris_are_parsed_or_refused_with_an_example() -> None:
     assert named_uris(["a=s3://b/c=d"], "Data sets") == {"a": "s3://b/c=d"}
-    for wrong in (["a"], ["=x"], ["a="], ["a=x", "a=y"]):
+    assert list(named_uris(["IIIT5k 1k=x", "_é.2-a=y"], "Data sets")) == ["IIIT5k 1k", "_é.2-a"]
+    for wrong in (["a"], ["=x"], ["a="], ["a=x", "a=y"], ["real/svt=x"], ["..=x"], [".svt=x"], ["a\\b=x"]):
         with pytest.raises(ConfigError):
             named_uris(wrong, "Data sets")
 

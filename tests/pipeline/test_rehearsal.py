@@ -1,5 +1,6 @@
 """A rehearsal finds what the run itself would do, and leaves nothing behind."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,18 @@ def test_the_time_is_that_of_steps_and_looks_that_are_left() -> None:
     assert rehearsal(before=900_000).seconds == pytest.approx(100_000 * (1 / 50 + 1 / 4_000) + 3_000 / 150)
     assert rehearsal(over=True).seconds == 0
     plan = rehearsal().plan
-    short = replace(plan, config=replace(plan.config, minutes=2.0, save_every=1_000_000))
-    assert rehearsal(plan=short).seconds == pytest.approx(120 + 3_000 / 150)
+    short = replace(plan, config=replace(plan.config, minutes=20.0, save_every=20_000))
+    found = rehearsal(plan=short)
+    assert found.images == round(1_200 * found.images_per_s) == 58_537
+    assert found.seconds == pytest.approx(1_200 + 3 * 3_000 / 150, abs=0.1)
+    assert (found.looks, found.steps) == (3, math.ceil(62 * 128 * 58_537 / 1_000_000))
+    assert found.times["train"] == pytest.approx(0.58537)
+    # What earlier starts took counts.
+    again = rehearsal(plan=short, before=40_000, spent_s=800.0)
+    assert again.images == 40_000 + round(400 * found.images_per_s)
+    assert again.seconds == pytest.approx(400 + 3_000 / 150, abs=0.1)
+    assert rehearsal(plan=short, before=58_000, spent_s=1_300.0).images == 58_000
+    assert rehearsal(plan=replace(short, config=replace(short.config, minutes=900.0))).images == 1_000_000
     # GPUs step while CPUs pack: the slower of the two is the rate.
     gpus = replace(plan, config=replace(plan.config, gpu=True, workers=2))
     assert rehearsal(plan=gpus).images_per_s == pytest.approx(100)

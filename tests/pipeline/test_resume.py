@@ -31,9 +31,8 @@ def checkpoint(tmp_path: Path) -> Path:
     for rank, position in enumerate(positions):
         rejects = {"both": ("truncated", "cut"), f"rank {rank}": ("undecodable", "odd")}
         resume.write_rank(tmp_path, rank, replace(progress, position=position, rejects=rejects))
-    resume.write_shared(
-        tmp_path, {"network": weights, "steps": 3}, progress, bundle, {"svt/000000003.png": b"png"}
-    )
+    state, pictures = {"network": weights, "steps": 3}, {"svt/000000003.png": b"png"}
+    resume.write_shared(tmp_path, state, progress, bundle, pictures, ranks=2)
     return tmp_path
 
 
@@ -57,6 +56,27 @@ def test_a_checkpoint_that_is_not_whole_is_refused_with_what_to_do(checkpoint: P
         resume.read(checkpoint, torch.device("cpu"))
     (checkpoint / name).unlink()
     with pytest.raises(CheckpointError, match="Delete that checkpoint's folder"):
+        resume.read(checkpoint, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("names", [["position-00001.json"], ["rejects-00000.json", "rejects-00001.json"]])
+def test_a_checkpoint_that_lacks_what_a_worker_had_seen_is_refused(
+    checkpoint: Path, names: list[str]
+) -> None:
+    for name in names:
+        (checkpoint / name).unlink()
+    with pytest.raises(CheckpointError, match=r"json of [01] workers, not of 2\)\. Delete"):
+        resume.read(checkpoint, torch.device("cpu"))
+
+
+def test_a_checkpoint_of_before_the_number_of_workers_was_kept_needs_one_at_least(checkpoint: Path) -> None:
+    saved = torch.load(checkpoint / resume.STATE, weights_only=True)
+    del saved["ranks"]
+    torch.save(saved, checkpoint / resume.STATE)
+    assert resume.read(checkpoint, torch.device("cpu"))[1].position.through == 1
+    for path in checkpoint.glob("position-*.json"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match="of 0 workers"):
         resume.read(checkpoint, torch.device("cpu"))
 
 

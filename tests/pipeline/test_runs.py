@@ -18,9 +18,9 @@ from pipeline.runs import (
     CheckpointFiles,
     claim,
     finished,
-    images_seen,
     latest_position,
     mark_finished,
+    progress,
 )
 
 IDENTITY = {"data": "abc", "charset": "def", "order": [1, 2]}
@@ -126,7 +126,18 @@ def test_a_run_that_goes_on_may_delete_what_is_being_read(tmp_path: Path) -> Non
 def test_a_checkpoint_that_lacks_a_file_is_not_read_for_ever(tmp_path: Path) -> None:
     checkpoint_of(tmp_path, 0)
     with pytest.raises(FileNotFoundError, match="history"):
-        images_seen(str(tmp_path))
+        progress(str(tmp_path))
+
+
+def test_what_a_run_has_seen_and_how_long_it_took_stands_in_its_last_checkpoint(tmp_path: Path) -> None:
+    assert progress(str(tmp_path)) == (0, 0.0)
+    checkpoint_of(tmp_path, 0)
+    # Two intervals of 10 and 20 s, and one of which nothing is left to tell its rate.
+    points = [("images_seen", 100, 5), ("images_per_s", 10.0, 5), ("loss", 1.0, 5), ("images_seen", 140, 9)]
+    points += [("images_per_s", 2.0, 9), ("images_seen", 140, 9)]
+    lines = [json.dumps([f"train/{key}", value, step, 0]) for key, value, step in points]
+    (tmp_path / "checkpoint_0" / "history.jsonl").write_text("\n".join(lines))
+    assert progress(str(tmp_path)) == (140, 30.0)
 
 
 def test_pictures_are_found_by_set_and_step(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
         history.append(MetricPoint("train/images_seen", 100.0 * step, step, 2))
         progress = resume.Progress(images=100 * step, history=history)
         resume.write_rank(tmp_path / name, 0, progress)
-        resume.write_shared(tmp_path / name, {"steps": step}, progress, bundle, {})
+        resume.write_shared(tmp_path / name, {"steps": step}, progress, bundle, {}, ranks=1)
         metrics = {SCORE: accuracy, "step": step, "images_seen": 100.0 * step}
         results.append({"version": 0, "checkpoint_dir_name": name, "metrics": metrics})
     ordered = [results[i] for i in (0, 2, 1)]

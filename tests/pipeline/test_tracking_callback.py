@@ -32,7 +32,7 @@ def checkpoint(folder: Path, points: list[MetricPoint]) -> ray.train.Checkpoint:
     step = points[-1].step
     pictures = {f"words/{step:09d}.png": png.getvalue()}
     hardest = HardestWords(step=step, columns={"id": [f"at {step}"], "loss": ["inf"]}, sheet=png.getvalue())
-    resume.write_shared(folder, {}, progress, bundle, pictures, hardest=hardest)
+    resume.write_shared(folder, {}, progress, bundle, pictures, ranks=1, hardest=hardest)
     return ray.train.Checkpoint.from_directory(folder)
 
 

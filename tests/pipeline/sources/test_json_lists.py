@@ -42,10 +42,10 @@ def test_bad_items_are_named(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     path.write_text(
         '{"data_list": [{"img_path": "a", "instances": [{"text": "x"}]}, '
-        '{"img_path": "b", "instances": []}, 7]}'
+        '{"img_path": "b", "instances": []}, 7, {"img_path": "c", "instances": 5}]}'
     )
     found = entries(mmocr_json, path)
-    assert [type(e) for e in found] == [Entry, Reject, Reject]
+    assert [type(e) for e in found] == [Entry, Reject, Reject, Reject]
     assert isinstance(found[1], Reject)
     assert "item 2" in found[1].detail
 

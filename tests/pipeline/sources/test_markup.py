@@ -41,12 +41,12 @@ def test_a_scene_that_comes_twice_gives_words_of_their_own(tmp_path: Path) -> No
     assert [e.id for e in entries(svt, path)] == ["s.jpg#1", "s.jpg#2"]
 
 
-@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "-1e999"])
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "-1e999", "1.79e308"])
 def test_rectangles_of_no_finite_numbers_are_named(tmp_path: Path, number: str) -> None:
     path = tmp_path / "w.xml"
     path.write_text(
         "<t><image><imageName>s.jpg</imageName>"
-        f'<taggedRectangle x="1" y="2" width="{number}" height="4"><tag>ok</tag></taggedRectangle>'
+        f'<taggedRectangle x="1e308" y="2" width="{number}" height="4"><tag>ok</tag></taggedRectangle>'
         "</image></t>"
     )
     (found,) = entries(svt, path)

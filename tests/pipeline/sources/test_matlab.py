@@ -56,6 +56,17 @@ def test_a_record_that_is_not_whole_is_named(tmp_path: Path) -> None:
     assert "record 2" in bad[0].detail  # type: ignore[union-attr]
 
 
+def test_a_file_that_brings_its_parser_down_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.mat"
+    records = np.zeros(2, dtype=[("ImgName", object), ("GroundTruth", object)])
+    records["ImgName"], records["GroundTruth"] = ["a.png", "b.png"], ["x", "y"]
+    savemat(path, {"testdata": records})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:337] + b"\x3b" + whole[338:])  # scipy 1.17 ends with SIGSEGV
+    with pytest.raises(SourceError, match=r"parser dies of it|can be read"):
+        entries(path)
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "other.mat", {"x": np.zeros(3)})
     with pytest.raises(SourceError, match="trainCharBound"):

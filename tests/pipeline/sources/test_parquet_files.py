@@ -44,6 +44,34 @@ def test_parquet_with_plain_bytes_and_another_name_of_the_text(tmp_path: Path) -
     assert (found.text, found.split) == ("x", "val")
 
 
+def test_a_label_that_is_not_utf_8_is_a_reject_and_the_rows_beside_it_stay(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"caf\xe9", "é".encode()], pa.binary())
+    for kind in (pa.string(), pa.large_string()):
+        damaged = pa.Array.from_buffers(
+            kind, 3, texts.cast(pa.large_binary() if kind == pa.large_string() else pa.binary()).buffers()
+        )
+        pq.write_table(pa.table({"image": [picture()] * 3, "text": damaged}), tmp_path / "a.parquet")
+        found = read(parquet, tmp_path / "a.parquet")
+        assert [f.text if isinstance(f, Sample) else f.reason for f in found] == ["a", "bad_encoding", "é"]
+        assert "row 1: not UTF-8" in found[1].detail
+
+
+def test_labels_in_a_dictionary_are_read_as_others(tmp_path: Path) -> None:
+    labels = pa.array(["x", "y", "x", None]).dictionary_encode()
+    pq.write_table(pa.table({"image": [picture()] * 4, "label": labels}), tmp_path / "a.parquet")
+    found = read(parquet, tmp_path / "a.parquet")
+    assert [f.text if isinstance(f, Sample) else f.reason for f in found] == ["x", "y", "x", "missing_label"]
+
+
+def test_a_folder_that_is_called_like_a_file_is_a_folder(tmp_path: Path, s3_bucket: str) -> None:
+    folder = tmp_path / "set.parquet"
+    folder.mkdir()
+    pq.write_table(pa.table({"image": [picture()], "text": ["x"]}), folder / "part-0.parquet")
+    write_atomic(f"{s3_bucket}/set.parquet/part-0.parquet", (folder / "part-0.parquet").read_bytes())
+    for uri in (folder, f"{folder}/", f"{s3_bucket}/set.parquet"):
+        assert [f.id for f in read(parquet, uri)] == ["part-0.parquet#0.0"]
+
+
 def test_parquet_in_a_bucket_is_read_by_row_groups(tmp_path: Path, s3_bucket: str) -> None:
     table = pa.table({"image": [picture()] * 5, "text": list("abcde")})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
