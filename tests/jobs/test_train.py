@@ -151,7 +151,7 @@ def test_a_batch_that_can_not_be_learnt_ends_the_run_before_its_first_step(
         (["--images", "0"], "at least 1"),
         (["--imagse", "9"], "--images"),
         (["--name", "a/b"], "can't be one"),
-        (["--register-as", "a/b"], "has no / or :"),
+        (["--register-as", "a/b"], "has no /, : or @"),
         (["--tracking", "ftp://x"], "no tracking URI"),
         (["--start-from", "no-such-bundle"], "no-such-bundle"),
     ],
