@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from crnn.checkpoint import DESCRIPTION, Bundle
+from crnn.checkpoint import DESCRIPTION, LANGUAGE, Bundle
 from crnn.precision import Precision
 from crnn.shipped import DEFAULT
 from jobs.cli import Progress, parse_flags, table
@@ -36,7 +36,7 @@ from pipeline.report import (
     summary_rows,
     trust_rows,
 )
-from pipeline.storage import join, upload
+from pipeline.storage import absolute, delete, join, upload
 from pipeline.tracking import resolve_tracking_uri
 
 
@@ -89,6 +89,10 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_name(self.experiment)
+        if self.calibrate is not None:
+            if self.calibrate.startswith("models:"):
+                raise ConfigError("--calibrate is a folder; --register-as makes what is in it a version.")
+            absolute(self.calibrate)
         if self.register_as is not None:
             check_model_name(self.register_as)
         if not 0 <= self.margin < 1:
@@ -217,6 +221,8 @@ def _calibrate(report: EvaluationReport, config: EvaluateConfig, tracking_uri: s
         # The description last: a folder without one is no bundle.
         for file in sorted(Path(local).iterdir(), key=lambda file: file.name == DESCRIPTION):
             upload(file, join(folder, file.name))
+        if bundle.language is None:
+            delete(join(folder, LANGUAGE))
         print(
             f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset "
             f"writes it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "

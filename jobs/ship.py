@@ -213,6 +213,8 @@ def _command(
     words += [f"--{name} {value}" for name, value in had.items() if value != usually[name]]
     if begin:  # the fingerprint tells which of those that bore the name
         words.append(f"--start-from {begin['uri']}  # bundle {begin['fingerprint']}")
+    elif usual.start_from is not None:
+        words.append("--start-from None")
     return " ".join(words)
 
 

@@ -95,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: SynthesizeConfig) -> int:
     """Makes the data set and says what is in it."""
-    resolve_tracking_uri(config.tracking)  # refuses what can't be used before anything is made
+    if config.preview is None:
+        resolve_tracking_uri(config.tracking)  # refuses what can't be used before anything is made
     assets = default_assets() if config.assets is None else Assets.open(config.assets)
     pictures = config.pictures
     if config.only is not None:

@@ -1,15 +1,13 @@
 """The model card of a shipped recogniser, in Markdown: what it was made of, and how well it reads."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crnn.checkpoint import DESCRIPTION, Bundle
+from crnn.checkpoint import Bundle
 from crnn.metrics import Counts
 from crnn.model import count_parameters, forward_flops
-from crnn.shipped import shipped_models
 from pipeline.breakdown import by_length, trust
 from pipeline.calibrate import ALONE, WHOLE
 from pipeline.evaluation import EvaluationReport, accuracy_interval
@@ -135,17 +133,9 @@ def model_card(
 
 
 def _pictures(bundle: Bundle) -> str:
-    rendered = "every picture was rendered by `jobs/synthesize.py`"
     start = bundle.provenance.get("started_from")
-    if start is None or start["fingerprint"] in _shipped():
-        return f"No photograph was trained on, labelled or not: {rendered}."
-    return f"No photograph was trained on since it began with `{start['uri']}`: {rendered}."
-
-
-def _shipped() -> set[str]:
-    """Fingerprints of the models that come with the package, none of which saw a photograph."""
-    files = [folder / DESCRIPTION for folder in shipped_models().values()]
-    return {json.loads(file.read_text(encoding="utf-8"))["fingerprint"] for file in files}
+    when = f" since it began with `{start['uri']}`" if start else ", labelled or not"
+    return f"No photograph was trained on{when}: every picture was rendered by `jobs/synthesize.py`."
 
 
 def _accuracy(reports: Sequence[EvaluationReport], bare: EvaluationReport | None) -> list[str]:

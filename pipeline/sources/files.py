@@ -108,19 +108,18 @@ def files_below(uri: str, suffix: str) -> list[tuple[str, str]]:
     Raises:
         SourceError: There is none.
     """
-    named, alone = uri.lower().endswith(suffix), [(uri, uri.rsplit("/", 1)[-1])]
+    named = uri.lower().endswith(suffix)
     if named and exists(uri):  # Spark calls folders so, too
-        return alone
+        return [(uri, uri.rsplit("/", 1)[-1])]
     try:
         found = [(o.uri, o.key) for o in list_objects(uri) if o.key.lower().endswith(suffix)]
     except ObjectNotFoundError:
         if not named:
             raise
         found = []
-    if not found and named:  # who opens it says that it isn't there
-        return alone
     if not found:
-        raise SourceError(f"There is no {suffix} file below {uri}. Give the file, or the folder with them.")
+        missing = f"There is no file {uri}, and no" if named else "There is no"
+        raise SourceError(f"{missing} {suffix} file below {uri}. Give the file, or the folder with them.")
     return found
 
 

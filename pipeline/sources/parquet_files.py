@@ -107,10 +107,7 @@ class ParquetPart:
             images = (
                 pc.struct_field(images, "bytes") if "bytes" in images.type.names else pa.nulls(len(texts))
             )
-        if pa.types.is_dictionary(texts.type):
-            texts = texts.cast(texts.type.value_type)
-        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
-            texts = texts.cast(pa.large_binary())
+        images, texts = _raw(images), _raw(texts)
         return list(zip(images.to_pylist(), texts.to_pylist(), strict=True))
 
     def _id(self, number: int) -> str:
@@ -118,6 +115,17 @@ class ParquetPart:
 
     def _where(self, number: int) -> str:
         return f"{self.name}: row group {self.group}, row {number}"
+
+
+def _raw(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same, text as bytes that nobody has decoded yet."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_string_view(kind):
+        column, kind = column.cast(pa.binary_view()), pa.binary_view()
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return column.cast(pa.large_binary()) if texts else column
 
 
 @contextmanager

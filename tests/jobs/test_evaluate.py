@@ -21,12 +21,14 @@ from crnn.model import CRNN
 from crnn.networks import NETWORKS
 from crnn.preprocess import PreprocessConfig
 from crnn.recognizer import Recognizer
-from jobs.evaluate import main
+from jobs.evaluate import EvaluateConfig, main
+from pipeline.errors import ConfigError
 from pipeline.manifest import Manifest
 from pipeline.mlflow_run import mlflow_client
 from pipeline.registry import register_bundle, resolve_model
 from pipeline.schema import SAMPLE_SCHEMA
 from pipeline.shards import write_shard
+from pipeline.storage import local_copy, write_atomic
 
 # Ray Data warns of its own defaults.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -216,3 +218,21 @@ def test_what_can_not_be_done_is_said_and_how_to_do_it(
     code = main(["--model", str(tmp_path / "bundle"), "--tracking", tracking, *arguments])
     assert code == exit_code
     assert told in capsys.readouterr().err
+
+
+def test_a_calibrated_bundle_goes_to_buckets_and_over_another(tmp_path: Path, s3_bucket: str) -> None:
+    plain = constant("a")
+    plain.save(tmp_path / "bundle")
+    target = f"{s3_bucket}/calibrated"
+    write_atomic(f"{target}/language.safetensors", b"of another bundle")
+    command = ["--model", str(tmp_path / "bundle"), "--data", f"x={data_set(tmp_path / 'data', 'ab' * 110)}"]
+    assert main([*command, "--calibrate", target, "--tracking", f"sqlite:///{tmp_path}/m.db"]) == 0
+    with local_copy(f"{target}/") as folder:
+        assert Bundle.load(folder).calibration
+        assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "weights.safetensors"]
+
+
+@pytest.mark.parametrize("target", ["models:/crnn", "gs://bucket/folder"])
+def test_a_place_that_no_bundle_can_be_written_to_is_refused_at_once(target: str) -> None:
+    with pytest.raises(ConfigError):
+        EvaluateConfig(data=("x=y",), calibrate=target)

@@ -161,7 +161,7 @@ def test_the_command_of_a_card_trains_the_same_again(recipe: str, flags: list[st
         told = _command((None, name), 70, plan.identity, {})
         words = shlex.split(told.removeprefix("python jobs/train.py "))
         again: TrainConfig = parse_recipe(RECIPES, [*words, "--data", "d", "--validation", "v=v"], "train")
-        assert again.name == name
+        assert (again.name, again.start_from) == (name, None)
         assert replace(plan, config=again).identity == plan.identity
         assert again.images == 70
 

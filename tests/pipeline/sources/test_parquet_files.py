@@ -54,6 +54,9 @@ def test_a_label_that_is_not_utf_8_is_a_reject_and_the_rows_beside_it_stay(tmp_p
         found = read(parquet, tmp_path / "a.parquet")
         assert [f.text if isinstance(f, Sample) else f.reason for f in found] == ["a", "bad_encoding", "é"]
         assert "row 1: not UTF-8" in found[1].detail
+    views = pa.array(texts, pa.binary_view()).view(pa.string_view())
+    pq.write_table(pa.table({"image": [picture()] * 3, "text": views}), tmp_path / "a.parquet")
+    assert [isinstance(f, Sample) for f in read(parquet, tmp_path / "a.parquet")] == [True, False, True]
 
 
 def test_labels_in_a_dictionary_are_read_as_others(tmp_path: Path) -> None:
