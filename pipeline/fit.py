@@ -231,7 +231,7 @@ def _end(config: TrainConfig, windows: int, since: int) -> End:
 def _scaling(config: TrainConfig) -> "ray.train.ScalingConfig":
     wanted = (config.min_workers, config.workers) if config.min_workers else config.workers
     return ray.train.ScalingConfig(  # type: ignore[call-arg]  # Ray's stub names Tune's
-        num_workers=wanted,  # type: ignore[arg-type]
+        num_workers=wanted,  # type: ignore[arg-type]  # Tune's knows no pair
         elastic_resize_monitor_interval_s=config.resize_s,
         use_gpu=config.gpu,
         resources_per_worker={"CPU": 1, "GPU": 1} if config.gpu else {"CPU": 1},

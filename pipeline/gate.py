@@ -34,7 +34,7 @@ class Comparison:
 
         Exact and one-sided, given how many flipped; without a margin it is McNemar's test (1947).
         """
-        from scipy.stats import binom  # type: ignore[import-untyped]
+        from scipy.stats import binom  # type: ignore[import-untyped]  # has no stubs
 
         flips = self.gained + self.lost
         if not flips:

@@ -51,6 +51,10 @@ def test_a_job_s_exit_code_is_passed_on_and_its_name_runs_it_again_only_after_a_
     assert re.findall(r"On the cluster as (\S+)", "".join(outputs)) == ["twice", "twice-2", "twice-2"]
     assert all(output.count("\nhello\n") + output.startswith("hello\n") == 1 for output in outputs)
     assert "exit code 3" in outputs[0]
+    other = cluster.submit("twice", "true")
+    told = other.communicate(timeout=120)[0]
+    assert other.returncode == 2, told
+    assert "twice-2 is there already, SUCCEEDED, with another command: bash -c" in told
 
 
 def test_a_submission_that_is_ended_ends_its_job_in_order(cluster: RayCluster, tmp_path: Path) -> None:
