@@ -72,12 +72,11 @@ class ParquetPart:
                 detail = f"{self._where(number)}: damaged ({error}); fetch the file again"
                 yield Reject(id=self._id(number), reason=MALFORMED, detail=detail)
             return
-        for number, row in enumerate(rows):
-            identity, where = self._id(number), self._where(number)
-            data, text = row
-            if isinstance(text, bytes):
+        for number, (data, label) in enumerate(rows):
+            identity, where, text = self._id(number), self._where(number), label
+            if isinstance(label, bytes):
                 try:
-                    text = text.decode()
+                    text = label.decode()
                 except UnicodeDecodeError as error:
                     yield Reject(
                         id=identity, reason=BAD_ENCODING, detail=f"{where}: not UTF-8 ({error.reason})"
