@@ -13,6 +13,7 @@ PATIENCE_S, SETTLED_S = 1_200.0, 45.0
 MOST_ASKED = 512
 """CPUs or GPUs that are asked for at most; the cluster's own limits are for its autoscaler to keep."""
 _POLL_S = 1.0
+"""Seconds between two looks: Ray tells nobody when a node joins."""
 
 log = logging.getLogger(__name__)
 
