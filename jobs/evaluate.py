@@ -5,15 +5,15 @@ python jobs/evaluate.py --model models:/crnn/3 --data svt=out/data/svt iiit5k=ou
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from crnn.checkpoint import DESCRIPTION, LANGUAGE, Bundle
+from crnn.checkpoint import Bundle
 from crnn.precision import Precision
 from crnn.shipped import DEFAULT
 from jobs.cli import Progress, parse_flags, table
 from jobs.runtime import ExitCode, connect_ray, run_job
+from pipeline.bundles import save_bundle
 from pipeline.calibrate import calibrate, with_calibration
 from pipeline.errors import ConfigError, ModelNotFoundError
 from pipeline.evaluation import EvaluationReport, evaluate_models
@@ -36,7 +36,7 @@ from pipeline.report import (
     summary_rows,
     trust_rows,
 )
-from pipeline.storage import absolute, delete, join, upload
+from pipeline.storage import absolute
 from pipeline.tracking import resolve_tracking_uri
 
 
@@ -216,26 +216,23 @@ def _calibrate(report: EvaluationReport, config: EvaluateConfig, tracking_uri: s
         read = f"{read} with the language model"
     if alone:
         read, other = other, read
-    with TemporaryDirectory() as local:
-        with_calibration(bundle, done, alone=alone).save(local)
-        # The description last: a folder without one is no bundle.
-        for file in sorted(Path(local).iterdir(), key=lambda file: file.name == DESCRIPTION):
-            upload(file, join(folder, file.name))
-        if bundle.language is None:
-            delete(join(folder, LANGUAGE))
-        print(
-            f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset "
-            f"writes it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
-            f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
-        )
-        if bundle.language:
-            print(f"Confidences of {other} stay as they were.")
-        if not bundle.calibration:
-            print("From now on it reads tall images turned, too: evaluate it so, and calibrate it once more.")
-        if name:
-            told = f"{report.model.uri} with confidences of {read} calibrated on {done.words:,} words."
+    calibrated = with_calibration(bundle, done, alone=alone)
+    save_bundle(calibrated, folder)
+    print(
+        f"\nCalibrated {read} on {done.words:,} words, right where they are the truth as the charset "
+        f"writes it, whatever protocol and filter say: calibration error {done.error_before:.3f} before, "
+        f"{done.error_after:.3f} after, on words that were not fitted. The bundle with it: {folder}"
+    )
+    if bundle.language:
+        print(f"Confidences of {other} stay as they were.")
+    if not bundle.calibration:
+        print("From now on it reads tall images turned, too: evaluate it so, and calibrate it once more.")
+    if name:
+        told = f"{report.model.uri} with confidences of {read} calibrated on {done.words:,} words."
+        with TemporaryDirectory() as local:
+            calibrated.save(local)
             version = register_bundle(local, name, tracking_uri=tracking_uri, description=told)
-            print(f"Registered as models:/{name}/{version}")
+        print(f"Registered as models:/{name}/{version}")
 
 
 if __name__ == "__main__":

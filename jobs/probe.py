@@ -11,31 +11,39 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crnn.checkpoint import Bundle
 from jobs import synthesize, train
 from jobs.cli import parse_flags, table
 from jobs.runtime import ExitCode, connect_ray, run_job
 from pipeline import provenance, synthesis
+from pipeline.bundles import save_bundle
 from pipeline.errors import ConfigError
 from pipeline.evaluation import EvaluationReport, evaluate
+from pipeline.language import learn_language
 from pipeline.manifest import Manifest
 from pipeline.protocols import named_uris
 from pipeline.resume import BUNDLE
 from pipeline.runs import finished
-from pipeline.storage import join
+from pipeline.storage import join, local_copy
 from pipeline.synthesis.assets import Assets
 
 TABLE = Path(__file__).parents[1] / "docs" / "probe.tsv"
 """Where the figures are kept, beside the code that they are of."""
-RUN, HELD_OUT = "run", 2_000
-"""Name of the training run below the probe's folder; pictures of the validation split."""
+RUN, READING, HELD_OUT = "run", "reading", 2_000
+"""Names of the training run and of the bundle with a language model below the probe's folder; pictures of the
+validation split."""
 _FIXED = frozenset({"--name", "--output", "--data", "--validation", "--images", "--save-every", "--seed"})
 _DRAWN = frozenset({"--output", "--rows", "--seed", "--split", "--assets", "--pictures.coding"})
 """Flags of the two jobs that the probe sets itself."""
-_WHAT, _RESULT = ("name", "change", "images", "seed"), ("set", "words", "accuracy %", "data", "revision")
-COLUMNS: tuple[str, ...] = (*_WHAT, *_RESULT)
+_READ = ("accuracy %", "with language %")
+"""By the network alone, best path; and as models that ship read: with a language model, which knows held-out
+words as well, and with further looks."""
+Reports = tuple[EvaluationReport, EvaluationReport]
+"""Of the same sets, in the order of `_READ`."""
+COLUMNS: tuple[str, ...] = ("name", "change", "images", "seed", "set", "words", *_READ, "data", "revision")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,8 +105,9 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
         done = finished(join(folder, RUN))
         assert done is not None
         sets = {"held_out": held_out} | named_uris(config.data, "Data sets")
-        report = evaluate(join(done.last_uri, BUNDLE), sets)
-    add_rows(path, config, _told(config, change), Manifest.read(learnt).fingerprint, report)
+        model = _with_language(config, join(done.last_uri, BUNDLE), join(folder, READING))
+        reports = evaluate(model, sets, language=False), evaluate(model, sets)
+    add_rows(path, config, _told(config, change), Manifest.read(learnt).fingerprint, reports)
     print(f"\n{table(COLUMNS, read_table(path))}")
     return ExitCode.OK
 
@@ -125,6 +134,16 @@ def _steps(
     yield train.main, ("probe", "--name", RUN, "--output", folder, *sets, *length, *seed, *config.training)
 
 
+def _with_language(config: ProbeConfig, bundle_uri: str, folder: str) -> str:
+    """Writes the bundle with a language model of as many strings as it saw pictures; returns its folder."""
+    with local_copy(bundle_uri + "/") as found:
+        bundle = Bundle.load(found).alone()
+    drawn = Assets.open(config.assets)
+    model = learn_language(drawn, bundle.charset, strings=config.images, seed=config.seed)
+    save_bundle(replace(bundle, language=model), folder)
+    return folder
+
+
 def _pictures(config: ProbeConfig, change: Sequence[str]) -> str:
     """Names what is drawn by all that it depends on, the code included, so that probes of the same pictures
     share them."""
@@ -143,27 +162,27 @@ def _told(config: ProbeConfig, change: Sequence[str]) -> str:
     return shlex.join([f"--train={config.train}", *(["--", *change] if change else [])])
 
 
-def read_table(path: Path) -> list[list[str]]:
-    """The rows of all probes so far, without the heading."""
+def read_table(path: Path) -> list[tuple[str, ...]]:
+    """The rows of all probes so far, without the heading.
+
+    Raises:
+        ConfigError: The file's columns are others.
+    """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [line.split("\t") for line in lines[1:]]
+    heading, *rows = [tuple(line.split("\t")) for line in lines] or [COLUMNS]
+    if heading != COLUMNS:
+        raise ConfigError(f"{path} has other columns than {', '.join(COLUMNS)}; take another --table.")
+    return rows
 
 
-def add_rows(path: Path, config: ProbeConfig, change: str, data: str, report: EvaluationReport) -> None:
+def add_rows(path: Path, config: ProbeConfig, change: str, data: str, reports: Reports) -> None:
     """Adds a row for each set; the file appears with its heading where there is none."""
     lines = [] if path.is_file() else [COLUMNS]
-    for part in report.sets:
-        accuracy, revision = f"{100 * part.counts.word_accuracy:.1f}", provenance.revision()[:12]
-        row = (
-            config.name,
-            change or "none",
-            config.images,
-            config.seed,
-            part.name,
-            part.counts.words,
-            accuracy,
-        )
-        lines.append(tuple(map(str, (*row, data[:12], revision))))
+    what = (config.name, change or "none", config.images, config.seed)
+    for bare, full in zip(*(report.sets for report in reports), strict=True):
+        rates = (f"{100 * part.counts.word_accuracy:.1f}" for part in (bare, full))
+        row = (*what, bare.name, bare.counts.words, *rates, data[:12], provenance.revision()[:12])
+        lines.append(tuple(map(str, row)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.writelines("\t".join(line) + "\n" for line in lines)

@@ -29,8 +29,9 @@ def test_a_probe_adds_its_figures_once(
     assert [(row[4], row[5]) for row in rows] == [("held_out", "64"), ("photographs", "2")]
     (pictures,) = Path("out/probe/pictures").iterdir()
     learnt = Manifest.read(str(pictures / "train"))
-    for name, change, images, seed, *_, data, _revision in rows:
+    for name, change, images, seed, *_, alone, read, data, _revision in rows:
         assert (name, change, images, seed) == ("no-curve", "--pictures.chances.curve 0", "64", "7")
+        assert all(0 <= float(accuracy) <= 100 for accuracy in (alone, read))
         assert learnt.fingerprint.startswith(data)
     assert "no-curve" in capsys.readouterr().out
     assert main(flags) == 2
@@ -86,3 +87,10 @@ def test_pictures_that_make_another_probe_are_refused(tmp_path: Path) -> None:
     config = ProbeConfig(name="a", data=(), assets="none", table=str(tmp_path / "t.tsv"))
     with pytest.raises(ConfigError, match=r"behind -- can't change --pictures.coding, --rows, --seed"):
         run(config, ["--seed", "9", "--rows=5", "--pictures.coding", "jpeg"])
+
+
+def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("name\taccuracy %\nbaseline\t58.9\n")
+    with pytest.raises(ConfigError, match=r"other columns .* another --table"):
+        run(ProbeConfig(name="a", data=(), assets="none", table=str(path)), [])
