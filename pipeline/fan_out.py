@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import ray
 
+from pipeline.errors import LostTaskError
 from pipeline.machine import cluster_resources
 
 _FEWEST = 4
@@ -25,6 +26,9 @@ def fan_out(
 
     Yields:
         Place of the item, from 0, and its result; in the order in which they are finished.
+
+    Raises:
+        LostTaskError: No process outlived an item.
     """
     task = ray.remote(function)
     references = [ray.put(value) for value in shared]
@@ -43,5 +47,9 @@ def _at_once() -> int:
 
 
 def _next(running: dict[Any, int]) -> tuple[int, Any]:
-    done, _ = ray.wait(list(running))
-    return running.pop(done[0]), ray.get(done[0])
+    (done, *_), _ = ray.wait(list(running))
+    place = running.pop(done)
+    try:
+        return place, ray.get(done)
+    except ray.exceptions.WorkerCrashedError as error:
+        raise LostTaskError(place) from error

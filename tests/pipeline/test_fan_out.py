@@ -1,10 +1,12 @@
 """Tasks over a cluster: every result once, a bounded number in flight, an error ends it."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, LostTaskError
 from pipeline.fan_out import fan_out
 
 
@@ -40,3 +42,13 @@ def test_items_are_taken_only_as_results_are() -> None:
 def test_what_a_task_raises_ends_the_iteration() -> None:
     with pytest.raises(DataError, match="-1 is negative"):
         list(fan_out(scaled, [1, -1, 2], 1))
+
+
+def test_a_task_that_its_processes_die_of_is_named() -> None:
+    def die(item: int) -> None:
+        if item == 1:
+            os.kill(os.getpid(), signal.SIGBUS)
+
+    with pytest.raises(LostTaskError, match="part 1 died, each time") as caught:
+        list(fan_out(die, range(3)))
+    assert caught.value.place == 1

@@ -1,7 +1,9 @@
 import io
+import os
+import signal
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.ingest import REJECTS, ingest, write_part
 from pipeline.manifest import Manifest
 from pipeline.shards import read_shard
+from pipeline.sources.catalogue import FORMATS
 from pipeline.sources.json_lists import json_lines
 from pipeline.sources.samples import Reject, Sample, SourceError, SourceOptions
 from pipeline.sources.tar_files import webdataset
@@ -90,6 +93,20 @@ class Forgetful:
 def test_a_reader_that_loses_entries_is_found_out(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="3 entries and 2 results"):
         write_part((0, Forgetful()), str(tmp_path), "s")
+
+
+def test_an_archive_that_brings_its_readers_down_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(Forgetful):
+        def read(self) -> Iterator[Sample | Reject]:
+            os.kill(os.getpid(), signal.SIGBUS)
+            yield from ()
+
+    monkeypatch.setitem(FORMATS, "lmdb", replace(FORMATS["lmdb"], open=lambda _: iter([Deadly()])))
+    options = SourceOptions(input=str(tmp_path / "words"))
+    with pytest.raises(SourceError, match=r"words: The processes .* part 0 died, .* may be damaged"):
+        ingest("lmdb", options, str(tmp_path / "out"), source="x")
 
 
 def test_what_is_no_unicode_is_escaped_in_whatever_is_written(tmp_path: Path) -> None:
