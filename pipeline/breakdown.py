@@ -1,16 +1,25 @@
-"""Where the errors are: by length, source, width and character, and what is mistaken for what."""
+"""Where the errors are: by length, source, width and character, and what is mistaken for what; of drawn words
+also by what was done to them."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 
 from crnn.calibration import coverage_at, error_by_chance, expected_calibration_error
 from crnn.metrics import Counts, align
+from pipeline.synthesis.effects import effect_names
 
-_WIDTHS = ((1.0, "under 1"), (2.0, "1 to 2"), (3.0, "2 to 3"), (5.0, "3 to 5"), (8.0, "5 to 8"))
+_WIDTHS = (1, 2, 3, 5, 8)
+_HEIGHTS = (12, 16, 20, 24)
+_CONTRASTS = (30, 50, 80, 120)
+_NEEDED = ["truth", "read", "source", "width", "height", "effects", "text_height", "contrast"]
+PLAIN = "none"
+"""Stands for words without any effect."""
 NOTHING = "∅"
 """Stands for the missing character of an insertion or deletion."""
 
@@ -29,19 +38,44 @@ def by_source(counted: pa.Table) -> dict[str, Counts]:
 
 def by_width(counted: pa.Table) -> dict[str, Counts]:
     """Counts by the image's width in heights."""
-    names = [*(name for _, name in _WIDTHS), "over 8"]
+    return _ranges(counted, _WIDTHS, lambda row: (row["width"] or 0) / max(row["height"] or 1, 1))
 
-    def name(row: Mapping[str, Any]) -> str:
-        ratio = (row["width"] or 0) / max(row["height"] or 1, 1)
-        return next((name for limit, name in _WIDTHS if ratio < limit), names[-1])
 
-    found = _grouped(counted, name)
-    return {name: found[name] for name in names if name in found}
+def by_text_height(counted: pa.Table) -> dict[str, Counts]:
+    """Counts by the text's height in pixels that carry something, of drawn words."""
+    return _ranges(_drawn(counted), _HEIGHTS, lambda row: row["text_height"])
+
+
+def by_contrast(counted: pa.Table) -> dict[str, Counts]:
+    """Counts by the difference of letters and background in grey levels, of drawn words."""
+    return _ranges(_drawn(counted), _CONTRASTS, lambda row: row["contrast"])
+
+
+def by_effect(counted: pa.Table) -> dict[str, Counts]:
+    """Counts by effect, of drawn words: a word counts under each that it has. The hardest first."""
+    found: dict[str, Counts] = {}
+    for mask, counts in _grouped(_drawn(counted), lambda row: row["effects"]).items():
+        for name in effect_names(mask) or [PLAIN]:
+            found[name] = found.get(name, Counts()) + counts
+    return dict(sorted(found.items(), key=lambda item: (item[1].word_accuracy, item[0])))
+
+
+def _drawn(counted: pa.Table) -> pa.Table:
+    return counted.filter(counted["effects"].is_valid())
+
+
+def _ranges(
+    counted: pa.Table, limits: tuple[int, ...], value: Callable[[Mapping[str, Any]], float]
+) -> dict[str, Counts]:
+    pairs = pairwise(limits)
+    names = [f"under {limits[0]}", *(f"{low} to {high}" for low, high in pairs), f"over {limits[-1]}"]
+    groups = _grouped(counted, lambda row: names[bisect_right(limits, value(row))])
+    return {name: groups[name] for name in names if name in groups}
 
 
 def _grouped(counted: pa.Table, key: Callable[[Mapping[str, Any]], Any]) -> dict[Any, Counts]:
     found: dict[Any, Counts] = {}
-    for row in counted.select(["truth", "read", "source", "width", "height"]).to_pylist():
+    for row in counted.select(_NEEDED).to_pylist():
         group = key(row)
         found[group] = found.get(group, Counts()) + Counts.of(row["truth"], row["read"])
     return found

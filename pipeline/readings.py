@@ -51,13 +51,17 @@ READING_SCHEMA = pa.schema(
             pa.list_(pa.struct([("lexicon", pa.string()), ("reason", pa.string()), ("entries", pa.int32())])),
         ),
         ("seconds", pa.float64()),
+        ("effects", pa.int64()),
+        ("text_height", pa.float32()),
+        ("contrast", pa.float32()),
     ]
 )
 """model: its place in the plan. shard, row: where the image is in the data set. reason, detail: why it could
 not be read; what was read is null there. lexicon_predictions: the entry found, in the protocol's form, by the
 name of each lexicon that the image has; empty where the image could not be read or no entry be asked.
 lexicon_notes: entries of the image's own lexicons that were left out or altered, by reason. seconds: the
-image's share of its reader's time, lexicons left out."""
+image's share of its reader's time, lexicons left out. effects, text_height, contrast: as in SAMPLE_SCHEMA."""
+_DRAWN = ("effects", "text_height", "contrast")
 
 _CHUNK = 512
 
@@ -200,7 +204,7 @@ class Reader:
 
     def read(self, task: ShardTask, model: int = 0) -> pa.Table:
         """Reads one shard; every row of it becomes a row of READING_SCHEMA."""
-        columns = ["id", "image", "text", "width", "height", "source"]
+        columns = ["id", "image", "text", "width", "height", "source", *_DRAWN]
         table = read_shard(task.uri, task.shard, [*columns, "lexicon"] if task.lexicons else columns)
         rows: list[dict[str, Any]] = []
         for start in range(0, table.num_rows, _CHUNK):

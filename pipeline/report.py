@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from crnn.metrics import Counts
-from pipeline.breakdown import by_length, by_source, by_width, characters, trust
+from pipeline.breakdown import (
+    by_contrast,
+    by_effect,
+    by_length,
+    by_source,
+    by_text_height,
+    by_width,
+    characters,
+    trust,
+)
 from pipeline.evaluation import EvaluationReport, SetReport, accuracy_interval
 from pipeline.lexicons import ALTERED, UNUSABLE
 from pipeline.protocols import PAPER_TABLE
@@ -122,12 +131,16 @@ def _key(name: str) -> str:
 
 
 def group_rows(part: SetReport) -> dict[str, Rows]:
-    """For GROUP_HEADERS: how each length, source and width was read."""
+    """For GROUP_HEADERS: how each length, source and width was read; of drawn words also each effect, text
+    height and contrast."""
     counted = part.counted
     groups: Mapping[str, Mapping[str, Counts]] = {
         "length": by_length(counted),
         "source": by_source(counted),
         "width": by_width(counted),
+        "effect": by_effect(counted),
+        "text_height": by_text_height(counted),
+        "contrast": by_contrast(counted),
     }
     return {
         kind: [
@@ -135,6 +148,7 @@ def group_rows(part: SetReport) -> dict[str, Rows]:
             for name, c in found.items()
         ]
         for kind, found in groups.items()
+        if found
     }
 
 

@@ -4,7 +4,19 @@ import pyarrow as pa
 import pytest
 
 from crnn.metrics import Counts
-from pipeline.breakdown import NOTHING, by_length, by_source, by_width, characters, trust
+from pipeline.breakdown import (
+    NOTHING,
+    PLAIN,
+    by_contrast,
+    by_effect,
+    by_length,
+    by_source,
+    by_text_height,
+    by_width,
+    characters,
+    trust,
+)
+from pipeline.synthesis.effects import BIT
 
 
 def counted(pairs: list[tuple[str, str]], **columns: list[Any]) -> pa.Table:
@@ -15,6 +27,9 @@ def counted(pairs: list[tuple[str, str]], **columns: list[Any]) -> pa.Table:
         "width": [40] * len(pairs),
         "height": [20] * len(pairs),
         "confidence": [0.5] * len(pairs),
+        "effects": [None] * len(pairs),
+        "text_height": [None] * len(pairs),
+        "contrast": [None] * len(pairs),
     }
     return pa.table(default | columns)
 
@@ -34,6 +49,30 @@ def test_groups_come_in_their_order() -> None:
     assert list(by_source(table)) == ["p", "q"]
     assert list(by_width(table)) == ["under 1", "2 to 3", "3 to 5", "over 8"]
     assert by_source(table)["q"].correct == 0
+
+
+def test_drawn_words_are_told_by_what_was_done_to_them_and_photographs_are_not() -> None:
+    blurred, both = BIT["blur"], BIT["blur"] | BIT["curve"]
+    table = counted(
+        PAIRS,
+        effects=[0, both, blurred, None],
+        text_height=[11.9, 12.0, 30.0, None],
+        contrast=[20.0, 200.0, 119.0, None],
+    )
+    assert list(by_effect(table).items()) == [
+        ("curve", Counts.over(PAIRS[1:2])),
+        ("blur", Counts.over(PAIRS[1:3])),
+        (PLAIN, Counts.over(PAIRS[:1])),
+    ]
+    heights, contrasts = by_text_height(table), by_contrast(table)
+    assert [(name, c.words) for name, c in heights.items()] == [
+        ("under 12", 1),
+        ("12 to 16", 1),
+        ("over 24", 1),
+    ]
+    assert list(contrasts) == ["under 30", "80 to 120", "over 120"]
+    photographs = counted(PAIRS)
+    assert not any(group(photographs) for group in (by_effect, by_text_height, by_contrast))
 
 
 def test_characters_and_their_confusions_by_hand() -> None:
