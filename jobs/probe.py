@@ -39,8 +39,8 @@ _FIXED = frozenset({"--name", "--output", "--data", "--validation", "--images", 
 _DRAWN = frozenset({"--output", "--rows", "--seed", "--split", "--assets", "--pictures.coding"})
 """Flags of the two jobs that the probe sets itself."""
 _READ = ("accuracy %", "with language %")
-"""By the network alone, best path; and as models that ship read: with a language model, which knows held-out
-words as well, and with further looks."""
+"""By the network alone, best path; and, uncalibrated, with further looks and a language model of as many strings
+as the network saw pictures. That model knows the held-out words."""
 Reports = tuple[EvaluationReport, EvaluationReport]
 """Of the same sets, in the order of `_READ`."""
 COLUMNS: tuple[str, ...] = ("name", "change", "images", "seed", "set", "words", *_READ, "data", "revision")
@@ -94,6 +94,8 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
     path = Path(config.table)
     if any(line[0] == config.name for line in read_table(path)):
         raise ConfigError(f"{path} has a probe {config.name!r} already; take another --name.")
+    commit, plus, changes = provenance.revision().partition("+")  # before an hour in which it may change
+    revision = f"{commit[:12]}{plus}{changes}"
     folder = join(config.output, config.name)
     pictures = join(config.output, "pictures", _pictures(config, change))
     learnt, held_out = join(pictures, "train"), join(pictures, "held-out")
@@ -107,7 +109,8 @@ def run(config: ProbeConfig, change: Sequence[str]) -> int:
         sets = {"held_out": held_out} | named_uris(config.data, "Data sets")
         model = _with_language(config, join(done.last_uri, BUNDLE), join(folder, READING))
         reports = evaluate(model, sets, language=False), evaluate(model, sets)
-    add_rows(path, config, _told(config, change), Manifest.read(learnt).fingerprint, reports)
+    what = (config.name, _told(config, change) or "none", str(config.images), str(config.seed))
+    add_rows(path, what, Manifest.read(learnt).fingerprint, reports, revision)
     print(f"\n{table(COLUMNS, read_table(path))}")
     return ExitCode.OK
 
@@ -135,7 +138,7 @@ def _steps(
 
 
 def _with_language(config: ProbeConfig, bundle_uri: str, folder: str) -> str:
-    """Writes the bundle with a language model of as many strings as it saw pictures; returns its folder."""
+    """Writes the bundle with a language model; returns its folder."""
     with local_copy(bundle_uri + "/") as found:
         bundle = Bundle.load(found).alone()
     drawn = Assets.open(config.assets)
@@ -175,13 +178,12 @@ def read_table(path: Path) -> list[tuple[str, ...]]:
     return rows
 
 
-def add_rows(path: Path, config: ProbeConfig, change: str, data: str, reports: Reports) -> None:
+def add_rows(path: Path, what: Sequence[str], data: str, reports: Reports, revision: str) -> None:
     """Adds a row for each set; the file appears with its heading where there is none."""
     lines = [] if path.is_file() else [COLUMNS]
-    what = (config.name, change or "none", config.images, config.seed)
     for bare, full in zip(*(report.sets for report in reports), strict=True):
         rates = (f"{100 * part.counts.word_accuracy:.1f}" for part in (bare, full))
-        row = (*what, bare.name, bare.counts.words, *rates, data[:12], provenance.revision()[:12])
+        row = (*what, bare.name, bare.counts.words, *rates, data[:12], revision)
         lines.append(tuple(map(str, row)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:

@@ -98,9 +98,10 @@ def audit(data_uri: str, data: Manifest | Stream, rules: LabelRules, report_uri:
     if found is not None:
         return found
     if isinstance(data, Stream):
-        results = dict(fan_out(_audit_made, range(_SHARDS), data, rules))
+        results = dict(fan_out(_audit_made, range(_SHARDS), data, rules, named=lambda n: f"{data_uri} ({n})"))
     else:
-        results = dict(fan_out(_audit_shard, data.shards, data_uri, rules))
+        told = f"the labels of {data_uri}, shard "
+        results = dict(fan_out(_audit_shard, data.shards, data_uri, rules, named=lambda s: told + s.name))
     shards = [results[i] for i in range(len(results))]
     rejects = pa.concat_tables([shard.rejects for shard in shards] or [REJECT_SCHEMA.empty_table()])
     kept, padded = sum(shard.kept for shard in shards), sum(shard.padded for shard in shards)

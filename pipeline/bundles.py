@@ -8,7 +8,8 @@ from pipeline.storage import delete, join, upload
 
 
 def save_bundle(bundle: Bundle, folder_uri: str) -> None:
-    """Writes a bundle into a folder, in place of one that may be there.
+    """Writes a bundle into a folder, in place of one that may be there. What is left where the process dies
+    meanwhile is refused when it is loaded.
 
     Raises:
         StorageError: It can't be written there.

@@ -38,18 +38,7 @@ class ShrunkError(StorageError):
 
 
 class LostTaskError(PipelineError):
-    """The processes that worked at a task died, however often it was tried.
-
-    Args:
-        place: Of its item, from 0.
-    """
-
-    def __init__(self, place: int) -> None:
-        super().__init__(
-            f"The processes that worked at part {place} died, each time it was tried: of too little memory, "
-            "or of what they read. The machine's log (dmesg) tells of the former."
-        )
-        self.place = place
+    """The processes that worked at a task died, however often it was tried."""
 
 
 class DataError(PipelineError):

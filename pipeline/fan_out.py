@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def fan_out(
-    function: Callable[..., Result], items: Iterable[Item], *shared: Any
+    function: Callable[..., Result], items: Iterable[Item], *shared: Any, named: Callable[[Item], str]
 ) -> Iterator[tuple[int, Result]]:
     """Calls function(item, *shared) for each item, on all CPUs that the cluster has or starts for it.
 
@@ -23,6 +23,7 @@ def fan_out(
         function: Runs in other processes. What it raises ends the iteration.
         items: May have any number: they are taken as results are.
         shared: Sent to the cluster once.
+        named: What people call an item, for the error.
 
     Yields:
         Place of the item, from 0, and its result; in the order in which they are finished.
@@ -32,24 +33,28 @@ def fan_out(
     """
     task = ray.remote(function)
     references = [ray.put(value) for value in shared]
-    running: dict[Any, int] = {}
+    running: dict[Any, tuple[int, Item]] = {}
+
+    def next_result() -> tuple[int, Result]:
+        (done, *_), _ = ray.wait(list(running))
+        place, item = running.pop(done)
+        try:
+            return place, ray.get(done)
+        except ray.exceptions.WorkerCrashedError as error:
+            raise LostTaskError(
+                f"The processes that worked at {named(item)} died, each time it was tried. Too little memory "
+                "does that (the machine's log, dmesg, tells of it), and so does a damaged file where one is "
+                "read: fetch it again."
+            ) from error
+
     for place, item in enumerate(items):
-        running[task.remote(item, *references)] = place
+        running[task.remote(item, *references)] = place, item
         while len(running) >= _at_once():
-            yield _next(running)
+            yield next_result()
     while running:
-        yield _next(running)
+        yield next_result()
 
 
 def _at_once() -> int:
     """Tasks that are worth handing over by now: what waits in vain makes an idle cluster start machines."""
     return 2 * max(_FEWEST, int(cluster_resources().get("CPU", 0)))
-
-
-def _next(running: dict[Any, int]) -> tuple[int, Any]:
-    (done, *_), _ = ray.wait(list(running))
-    place = running.pop(done)
-    try:
-        return place, ray.get(done)
-    except ray.exceptions.WorkerCrashedError as error:
-        raise LostTaskError(place) from error

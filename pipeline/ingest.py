@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError, LostTaskError
+from pipeline.errors import ConfigError
 from pipeline.fan_out import fan_out
 from pipeline.manifest import NAME, Manifest, ShardInfo
 from pipeline.schema import REJECT_SCHEMA, SAMPLE_SCHEMA
@@ -55,15 +55,16 @@ def ingest(format_name: str, options: SourceOptions, output: str, *, source: str
         return _found(output, config)
     shards: list[ShardInfo] = []
     rejects: dict[int, pa.Table] = {}
-    parts = enumerate(chosen.open(options))
-    try:
-        for index, (shard, rejected) in fan_out(write_part, parts, output, source):
-            shards += [shard] if shard else []
-            rejects[index] = rejected
-    except LostTaskError as error:  # compiled code reads some formats, and can die of damaged files
-        raise SourceError(
-            f"{options.input}: {error} If there was enough, the file may be damaged: fetch it again."
-        ) from error
+    parts = fan_out(
+        write_part,
+        enumerate(chosen.open(options)),
+        output,
+        source,
+        named=lambda numbered: f"part {numbered[0]} of {options.input} (and the images that it names)",
+    )
+    for index, (shard, rejected) in parts:
+        shards += [shard] if shard else []
+        rejects[index] = rejected
     table = pa.concat_tables([rejects[i] for i in sorted(rejects)] or [REJECT_SCHEMA.empty_table()])
     kept = sum(shard.rows for shard in shards)
     counts = dict(sorted(Counter(table["reason"].to_pylist()).items()))

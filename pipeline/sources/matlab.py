@@ -5,15 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from pipeline.sources import matlab_reader
 from pipeline.sources.files import Entry, FilesPart, annotation, image_uri, in_parts
-from pipeline.sources.matlab_reader import NAMES
 from pipeline.sources.samples import MALFORMED, Reject, SourceError, SourceOptions
 
 LEXICONS: dict[str, list[int | None]] = {"50": [0, 50], "1k": [50, None]}
 """How the lexicon of an IIIT5K sample is made up: the small one's words, then the medium one's."""
+READER = Path(__file__).with_name("matlab_reader.py")
+"""Not imported: it needs scipy, which takes its time."""
 
 
 def iiit5k(options: SourceOptions) -> Iterator[FilesPart]:
@@ -24,7 +25,7 @@ def iiit5k(options: SourceOptions) -> Iterator[FilesPart]:
     """
     found = _read(options)
     if found["name"] is None:
-        known = ", ".join(NAMES)
+        known = ", ".join(found["known"])
         raise SourceError(f"{options.input} holds {found['held']}; IIIT5K's files hold one of {known}.")
     split = options.split or ("test" if found["name"].startswith("test") else "train")
     return in_parts(_entries(options, found["records"], split))
@@ -32,11 +33,14 @@ def iiit5k(options: SourceOptions) -> Iterator[FilesPart]:
 
 def _read(options: SourceOptions) -> dict[str, Any]:
     """What `matlab_reader` prints of a file, whose parser a damaged file may bring down."""
-    reader = [sys.executable, "-P", matlab_reader.__file__]
+    reader = [sys.executable, "-P", str(READER)]
     ended = subprocess.run(reader, input=annotation(options), capture_output=True, check=False)
     if ended.returncode < 0:
-        died = signal.Signals(-ended.returncode).name
-        raise SourceError(f"{options.input} is damaged: its parser dies of it ({died}). Fetch it again.")
+        died = signal.strsignal(-ended.returncode)
+        raise SourceError(
+            f"{options.input}: its parser died ({died}). A damaged file does that: fetch it again. So does "
+            "too little memory, and whoever ends processes."
+        )
     if ended.returncode:
         why = ended.stderr.decode(errors="replace").strip()
         raise SourceError(f"{options.input}: its parser ended with {ended.returncode}: {why}")

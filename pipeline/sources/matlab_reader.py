@@ -1,7 +1,7 @@
 """Reads an IIIT5K MATLAB file in a process of its own: from standard input, as JSON to standard output.
 
 Compiled code reads these files, and a damaged one ends its process at times, and at times doesn't. Run by
-its path, so that it starts in half a second.
+its path: the packages needn't be where a child looks.
 """
 
 import io
@@ -10,22 +10,21 @@ import sys
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat  # type: ignore[import-untyped]
 
 NAMES = ("testdata", "traindata", "testCharBound", "trainCharBound")
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """What a file holds: its variables and, where one is IIIT5K's, that one's name and records.
+    """What a file holds: its variables, those that IIIT5K's have and, of the one there, name and records.
 
     Records are `[image, text, small lexicon, medium lexicon]`; what is no string there is None.
     """
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-
     file = loadmat(io.BytesIO(data), squeeze_me=True, struct_as_record=False)
     held = sorted(key for key in file if not key.startswith("__"))
     name = next((name for name in NAMES if name in file), None)
     records = [] if name is None else [_record(record) for record in np.atleast_1d(file[name])]
-    return {"held": held, "name": name, "records": records}
+    return {"held": held, "known": NAMES, "name": name, "records": records}
 
 
 def _record(record: Any) -> list[Any]:
@@ -43,5 +42,5 @@ if __name__ == "__main__":
     try:
         found = read(sys.stdin.buffer.read())
     except Exception as error:  # whatever its parser stumbles over
-        found = {"error": f"{error}"}
+        found = {"error": f"{type(error).__name__}: {error}"}
     json.dump(found, sys.stdout)

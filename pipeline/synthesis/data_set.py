@@ -104,11 +104,13 @@ def synthesize(plan: DataSetPlan, made: Mapping[int, Made], on_shard: Callable[[
     Raises:
         ConfigError: The config allows no pictures.
         DataError: The assets are damaged.
+        LostTaskError: Processes die of a shard.
         StorageError: Reading or writing failed.
     """
     finished = dict(made)
     missing = [shard for shard in range(plan.shards) if shard not in finished]
-    for place, result in fan_out(make_shard, missing, plan):
+    results = fan_out(make_shard, missing, plan, named=lambda shard: f"shard {shard} of {plan.output}")
+    for place, result in results:
         finished[missing[place]] = result
         on_shard(result)
     manifest = Manifest(shards=tuple(shard.info for shard in finished.values()), config=_spec(plan))

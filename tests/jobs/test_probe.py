@@ -3,14 +3,19 @@
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crnn.checkpoint import Bundle
+from crnn.metrics import Counts
 from jobs import train
-from jobs.probe import ProbeConfig, _steps, main, read_table, run
+from jobs.probe import ProbeConfig, _steps, add_rows, main, read_table, run
 from pipeline.errors import ConfigError
+from pipeline.evaluation import EvaluationReport
 from pipeline.manifest import Manifest
 from pipeline.order import plan_windows
 from tests.datasets import word_rows, write_data_set
@@ -33,6 +38,7 @@ def test_a_probe_adds_its_figures_once(
         assert (name, change, images, seed) == ("no-curve", "--pictures.chances.curve 0", "64", "7")
         assert all(0 <= float(accuracy) <= 100 for accuracy in (alone, read))
         assert learnt.fingerprint.startswith(data)
+    assert Bundle.load("out/probe/no-curve/reading").language is not None
     assert "no-curve" in capsys.readouterr().out
     assert main(flags) == 2
     assert "has a probe 'no-curve' already" in capsys.readouterr().err
@@ -94,3 +100,22 @@ def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
     path.write_text("name\taccuracy %\nbaseline\t58.9\n")
     with pytest.raises(ConfigError, match=r"other columns .* another --table"):
         run(ProbeConfig(name="a", data=(), assets="none", table=str(path)), [])
+
+
+def test_figures_stand_under_what_they_are_of(tmp_path: Path) -> None:
+    def report(right: int) -> EvaluationReport:
+        pairs = [("a", "a")] * right + [("a", "b")] * (4 - right)
+        part = SimpleNamespace(name="svt", counts=Counts.over(pairs))
+        return cast(EvaluationReport, SimpleNamespace(sets=(part,)))
+
+    path = tmp_path / "t.tsv"
+    for name in ("first", "second"):
+        add_rows(path, (name, "none", "9", "7"), "0123456789abcdef", (report(1), report(3)), "abc+changes")
+    heading, *_ = path.read_text().splitlines()
+    first, second = (dict(zip(heading.split("\t"), row, strict=True)) for row in read_table(path))
+    assert first | {"name": "second"} == second
+    told = {"set": "svt", "words": "4", "accuracy %": "25.0", "with language %": "75.0"}
+    assert first == {"name": "first", "change": "none", "images": "9", "seed": "7"} | told | {
+        "data": "0123456789ab",
+        "revision": "abc+changes",
+    }

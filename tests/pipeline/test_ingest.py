@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, LostTaskError
 from pipeline.ingest import REJECTS, ingest, write_part
 from pipeline.manifest import Manifest
 from pipeline.shards import read_shard
@@ -105,7 +105,7 @@ def test_an_archive_that_brings_its_readers_down_is_named(
 
     monkeypatch.setitem(FORMATS, "lmdb", replace(FORMATS["lmdb"], open=lambda _: iter([Deadly()])))
     options = SourceOptions(input=str(tmp_path / "words"))
-    with pytest.raises(SourceError, match=r"words: The processes .* part 0 died, .* may be damaged"):
+    with pytest.raises(LostTaskError, match=r"part 0 of .*words .* died, .* damaged file"):
         ingest("lmdb", options, str(tmp_path / "out"), source="x")
 
 
