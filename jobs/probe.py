@@ -39,8 +39,8 @@ _FIXED = frozenset({"--name", "--output", "--data", "--validation", "--images", 
 _DRAWN = frozenset({"--output", "--rows", "--seed", "--split", "--assets", "--pictures.coding"})
 """Flags of the two jobs that the probe sets itself."""
 _READ = ("accuracy %", "with language %")
-"""By the network alone, best path; and, uncalibrated, with further looks and a language model of as many strings
-as the network saw pictures. That model knows the held-out words."""
+"""By the network alone, best path; and, uncalibrated, with further looks and a language model of as many
+strings as the network saw pictures. That model knows the held-out words."""
 Reports = tuple[EvaluationReport, EvaluationReport]
 """Of the same sets, in the order of `_READ`."""
 COLUMNS: tuple[str, ...] = ("name", "change", "images", "seed", "set", "words", *_READ, "data", "revision")
