@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from crnn.preprocess import GreyImage
+from pipeline.captions import Font, caption_font
 
 CELL_WIDTH, IMAGE_HEIGHT, GAP = 200, 40, 8
 _TEXT_HEIGHT, _TEXT_SIZE = 17, 13
@@ -34,7 +35,7 @@ def word_sheet(words: Sequence[Word], *, columns: int = 6) -> bytes:
     cell_height = IMAGE_HEIGHT + lines * _TEXT_HEIGHT + GAP
     sheet = Image.new("RGB", (columns * (CELL_WIDTH + GAP) + GAP, rows * cell_height + GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_TEXT_SIZE)
+    font = caption_font((text for word in words for text in (word.truth, word.prediction or "")), _TEXT_SIZE)
     for i, word in enumerate(words):
         left = GAP + (i % columns) * (CELL_WIDTH + GAP)
         top = GAP + (i // columns) * cell_height
@@ -53,7 +54,7 @@ def word_sheet(words: Sequence[Word], *, columns: int = 6) -> bytes:
     return buffer.getvalue()
 
 
-def _fitting(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+def _fitting(text: str, draw: ImageDraw.ImageDraw, font: Font) -> str:
     """One line no wider than a cell."""
     line = " ".join(text.split())
     if draw.textlength(line, font) <= CELL_WIDTH:

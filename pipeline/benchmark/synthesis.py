@@ -1,4 +1,7 @@
-"""How fast words become pictures: whole shards of each preset, each stage alone, two processes beside one."""
+"""How fast words become pictures: whole shards of each preset, each stage alone, two processes beside one.
+
+And starting: from nothing but the packages to the first picture.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +51,14 @@ def synthesis_rows(assets: Assets, setting: Setting) -> Iterator[Row]:
         yield row(_STAGE, name, _UNIT, found, ceiling=bare.median, bound="OpenCV's bare work")
     yield from _stages(generators["scene"], setting)
     yield _two_processes(assets.uri, setting)
+    starts = rate(partial(_start, assets.uri), setting, time.process_time)
+    yield row(_STAGE, "starts of a generator, assets mapped", "starts/s", starts)
+
+
+def _start(assets: str) -> int:
+    """As a worker that has its packages and takes its first shard."""
+    Generator(scene(), Assets.open(assets), "train", 7).shard(0, 1)
+    return 1
 
 
 def _shard(generator: Generator) -> int:

@@ -7,15 +7,15 @@ its path: the packages needn't be where a child looks.
 import io
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat  # type: ignore[import-untyped]
 
 NAMES = ("testdata", "traindata", "testCharBound", "trainCharBound")
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read(data: bytes, loadmat: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """What a file holds: its variables, those that IIIT5K's have and, of the one there, name and records.
 
     Records are `[image, text, small lexicon, medium lexicon]`; what is no string there is None.
@@ -39,8 +39,10 @@ def _words(values: Any) -> list[str]:
 
 
 if __name__ == "__main__":
+    from scipy.io import loadmat  # type: ignore[import-untyped]
+
     try:
-        found = read(sys.stdin.buffer.read())
+        found = read(sys.stdin.buffer.read(), loadmat)
     except Exception as error:  # whatever its parser stumbles over
         found = {"error": f"{type(error).__name__}: {error}"}
     json.dump(found, sys.stdout)

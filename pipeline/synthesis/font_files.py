@@ -50,7 +50,7 @@ def find_fonts(folders: Sequence[str], packages: Sequence[Package], *, at_hand: 
         folder = Path(given).expanduser()
         if not folder.is_dir():
             raise ConfigError(f"{given} isn't a folder of fonts on this machine. Check --fonts.")
-        found += [FontFile(path=path, package=folder.resolve().name) for path in _font_paths(folder)]
+        found += [FontFile(path=path, package=folder.resolve().name) for path in font_paths(folder)]
     for package in packages:
         found += [
             FontFile(
@@ -60,17 +60,18 @@ def find_fonts(folders: Sequence[str], packages: Sequence[Package], *, at_hand: 
                 licence=package.licence,
                 kind=package.kind,
             )
-            for path in _font_paths(package.folder)
+            for path in font_paths(package.folder)
         ]
     for name, folder in (*_system_folders(), *_matplotlib_folders()) if at_hand else ():
-        found += [FontFile(path=path, package=name) for path in _font_paths(folder)]
+        found += [FontFile(path=path, package=name) for path in font_paths(folder)]
     once: dict[Path, FontFile] = {}
     for file in found:
         once.setdefault(file.path.resolve(), file)
     return sorted(once.values(), key=lambda file: (file.package, file.path.name, str(file.path)))
 
 
-def _font_paths(folder: Path) -> Iterator[Path]:
+def font_paths(folder: Path) -> Iterator[Path]:
+    """Paths of font files at any depth of a folder, by what they are called."""
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root, name)

@@ -18,7 +18,10 @@ from pipeline.storage import write_atomic
 from pipeline.synthesis import asset_builder
 from pipeline.synthesis.asset_builder import EXCLUSIONS, AssetsConfig, build_assets, default_assets
 from pipeline.synthesis.assets import Assets
+from pipeline.synthesis.draws import WIDTH
 from pipeline.synthesis.node_cache import cache_folder
+from pipeline.synthesis.presets import scene
+from pipeline.synthesis.render import Renderer
 from pipeline.synthesis.words import Words, WordsConfig
 from tests.fonts import altered
 
@@ -98,6 +101,13 @@ def test_every_font_is_used_or_told_with_its_reason(
     assert told == [(i, 8) for i in range(1, 9)]
 
 
+def is_rendered(text: str, assets: Assets) -> bool:
+    """Some draw of few gives a picture on which the text can be seen."""
+    renderer, draws = Renderer(replace(scene(), designs="all"), assets, "train"), np.random.default_rng(5)
+    pictures = [renderer.render(text, text, draws.random(WIDTH).tolist()) for _ in range(30)]
+    return any(p is not None and p.label == text and p.contrast > 30 for p in pictures)
+
+
 def test_kerning_and_accents_are_there_when_asked_for(fonts: Path, tmp_path: Path) -> None:
     assets = build_assets(str(tmp_path / "out"), config(fonts, characters="é" + LATIN94.characters + "ÖßЖ"))
     assert assets.characters == LATIN94.characters + "éÖßЖ"  # those that kern come first
@@ -105,6 +115,7 @@ def test_kerning_and_accents_are_there_when_asked_for(fonts: Path, tmp_path: Pat
     assert assets.kerning.shape == (3, 94, 94)
     a, v = assets.indices("AV")
     assert (assets.kerning[:, a, v] < 0).all()
+    assert all(is_rendered(text, assets) for text in ("éÖß", "Жé"))
 
 
 def test_a_script_of_its_own_needs_nothing_of_ascii(fonts: Path, tmp_path: Path) -> None:
@@ -126,6 +137,7 @@ def test_hangul_is_drawn_with_fonts_that_have_it(tmp_path: Path) -> None:
     texts = Words(assets, WordsConfig(), "train").sample(np.random.default_rng(3), 2_000)
     hangul = [text for text in texts if any(c >= "가" for c in text)]
     assert len(hangul) > 100
+    assert is_rendered("한글", assets)
 
 
 def test_characters_that_no_font_has_are_told_with_the_way_out(fonts: Path, tmp_path: Path) -> None:
