@@ -1,14 +1,13 @@
 """What may happen to a word on its way into a picture, how often, and how much of it."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from pipeline.errors import ConfigError
+from pipeline.synthesis.strengths import Strengths
 from pipeline.synthesis.words import WordsConfig
 
-Range = tuple[float, float]
 _EXCLUSIVE = (("border", "shadow", "extrusion", "hollow"), ("gradient_fill", "two_tone_fill"))
 """Effects of which a picture has one at most, as one draw decides."""
 
@@ -109,92 +108,6 @@ class Chances:
     def none(cls) -> "Chances":
         """No effect ever."""
         return cls(**{f.name: 0.0 for f in fields(cls)})
-
-
-_LIMITS: Mapping[str, Range] = {
-    "rotation": (0, 45),
-    "shear": (0, 1),
-    "aspect": (0, 1),
-    "stretch": (0, 1),
-    "perspective": (0, 0.9),
-    "narrowing": (0, 2),
-    "climb": (0, 1),
-    "curve": (0, 1),
-    "apart": (0, 100),
-    "margin": (-0.1, 1),
-    "background": (0, 255),
-    "contrast": (0, 255),
-    "texture": (0, 127),
-    "scale": (0.05, 1),
-    "blur": (0, 5),
-    "noise": (0, 100),
-    "gamma": (0.1, 10),
-    "quality": (1, 100),
-    "least_height": (1, 32),
-    "least_advance": (0, 32),
-    "least_contrast": (0, 255),
-}
-"""Between which a strength must lie, to give pictures at all."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Strengths:
-    """How much of it, where an effect comes. Pixels are those of a picture 32 pixels high."""
-
-    rotation: float = 15.0
-    """Usual limit in degrees either way; 10 % go to 1.9 times that, 5 % to 2.8. Long words turn less."""
-    shear: float = 0.45
-    """Largest run over rise."""
-    aspect: float = 0.40
-    """Width changes by up to e to this power either way, always."""
-    stretch: float = 0.55
-    """The same for what `stretch` does besides."""
-    perspective: float = 0.35
-    """Largest difference of the two ends' heights, as a share."""
-    narrowing: float = 1.0
-    """An oblique word's width shrinks by up to e to this power."""
-    climb: float = 0.6
-    """Largest rise of an oblique word's lines over their run. Long words climb less."""
-    curve: float = 0.30
-    """Largest rise of an arc as a share of half the word's width."""
-    apart: float = 50.0
-    """Most pixels by which the letters of one spaced word of twenty stand further apart than those of others:
-    two heights of a capital, as on façades."""
-    margin: Range = (-0.03, 0.29)
-    """Free space at each side as a share of the text's height; most are narrow."""
-    background: Range = (0.0, 255.0)
-    """Grey level behind the text."""
-    contrast: Range = (36.0, 236.0)
-    """Difference of text and background in grey levels, before it is degraded."""
-    texture: float = 45.0
-    """Largest standard deviation of the background, in grey levels; at most 0.42 of the contrast, in a few
-    pictures 0.65."""
-    scale: Range = (0.28, 1.0)
-    """Resolution that is left by `low_resolution`."""
-    blur: Range = (0.3, 2.2)
-    """Standard deviation in pixels; half of it with `low_resolution`, and less for small text. Edges so drawn
-    are about as steep as in photographs of streets."""
-    noise: Range = (1.0, 17.0)
-    """Standard deviation in grey levels, never over 0.22 of the contrast."""
-    gamma: Range = (0.5, 2.0)
-    quality: Range = (40.0, 95.0)
-    """Of the JPEG."""
-    least_height: float = 10.0
-    """Text lower than this is drawn anew: nobody could read it."""
-    least_advance: float = 3.5
-    """The same of a character's width, in pixels that carry something."""
-    least_contrast: float = 18.0
-    """Between the text and its surroundings in the finished picture, in grey levels, and 0.8 times the noise
-    on top; less is drawn anew."""
-
-    def __post_init__(self) -> None:
-        for name, (least, most) in _LIMITS.items():
-            value = getattr(self, name)
-            low, high = value if isinstance(value, tuple) else (value, value)
-            if not least <= low <= high <= most:
-                raise ConfigError(
-                    f"{name} lies from {least:g} to {most:g}, in ascending order; {value} doesn't."
-                )
 
 
 WIDEST = 2_048

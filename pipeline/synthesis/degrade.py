@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.synthesis.config import WIDEST, SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
+from pipeline.synthesis.strengths import Range, within
 
 Floats = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]
@@ -45,8 +46,8 @@ class Camera:
     def __init__(self, config: SynthesisConfig) -> None:
         self._config = config
         generator = np.random.Generator(np.random.Philox(99))
-        self._noises = [_noise(generator, coarse) for coarse in (0.0, 0.0, 0.6, 1.0)]
-        self._motions = [_motion(generator) for _ in range(64)]
+        self._noises = [_noise_field(generator, coarse) for coarse in (0.0, 0.0, 0.6, 1.0)]
+        self._motions = [_motion(generator, config.strengths.motion_blur) for _ in range(64)]
         low, high = config.strengths.gamma
         exponents = np.exp(np.linspace(math.log(low), math.log(high), _GAMMAS))
         levels = np.arange(256) / 255.0
@@ -61,49 +62,67 @@ class Camera:
             contrast: Of the text, in grey levels.
             u: The image's draws.
         """
-        chances, strengths = self._config.chances, self._config.strengths
+        chances = self._config.chances
         height, width = image.shape
-        unit = height / 32
-        effects, resolution, enlarge = 0, 1.0, None
+        small = text_height / (height / 32)
+        effects, resolution, noise = 0, 1.0, 0.0
         if u[_LOW] < chances.low_resolution:
-            least, most = strengths.scale
-            scale = least + (most - least) * math.sqrt(u[_LOW] / chances.low_resolution)
-            resolution = min(1.0, max(scale, 0.9 * strengths.least_height * unit / text_height))
-            if resolution < 1.0:
-                size = (max(6, int(width * resolution)), max(8, int(height * resolution)))
-                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-                enlarge = _ENLARGED_BY[int(u[_LOW + 1] * 3)]
-                effects |= BIT["low_resolution"]
+            resolution = self._resolution(small, u)
+        if resolution < 1.0:
+            image = _fewer_pixels(image, resolution)
+            effects |= BIT["low_resolution"]
         if u[_BLUR] < chances.blur:
-            least, most = strengths.blur
-            sigma = least + (most - least) * (u[_BLUR] / chances.blur) ** 1.5
-            sigma *= min(1.0, text_height / (24 * unit)) * unit * (0.5 if enlarge is not None else 1.0)
-            image = _gaussian(image, sigma)
+            image = self._out_of_focus(image, small, resolution, height / 32, u)
             effects |= BIT["blur"]
-        if u[_MOTION] < chances.motion_blur and text_height > 15 * unit:
-            image = cv2.filter2D(image, -1, self._motions[int(u[_MOTION + 1] * len(self._motions))])
+        if u[_MOTION] < chances.motion_blur and small > 15:
+            image = self._shaken(image, u)
             effects |= BIT["motion_blur"]
         if u[_SLOPE] < chances.perspective_blur:
-            image = _sloping_blur(image, u[_SLOPE + 1], min(1.6, text_height / (14 * unit)), u[_SLOPE + 2])
+            image = self._sloping_blur(image, small, u)
             effects |= BIT["perspective_blur"]
-        noise = 0.0
         if u[_NOISE] < chances.noise:
-            least, most = strengths.noise
-            noise = min(least + (most - least) * (u[_NOISE] / chances.noise) ** 3, 0.22 * contrast)
+            noise = self._noise(contrast, u)
             out: Grey = self._noisy(image, noise, u)
             effects |= BIT["noise"]
         else:
             out = cv2.add(image, 0.0, dtype=cv2.CV_8U)
-        if enlarge is not None:
-            out = cv2.resize(out, (width, height), interpolation=enlarge)
+        if resolution < 1.0:
+            out = cv2.resize(out, (width, height), interpolation=_ENLARGED_BY[int(u[_LOW + 1] * 3)])
         if u[_GAMMA] < chances.gamma:
-            out = cv2.LUT(out, self._gammas[int(u[_GAMMA + 1] * _GAMMAS)])
+            out = self._exposed(out, u)
             effects |= BIT["gamma"]
         if u[_TWICE] < chances.jpeg_twice:
-            quality = 25 + 60 * u[_TWICE + 1] + (0 if text_height > 14 * unit else 15)
-            out = decode(encode(out, quality))
+            out = self._compressed(out, small, u)
             effects |= BIT["jpeg_twice"]
         return Degraded(out, resolution, noise, effects)
+
+    def _resolution(self, small: float, u: Draws) -> float:
+        """Share of the pixels along a side; text of `small` pixels, in a picture 32 high, keeps the least."""
+        strengths = self._config.strengths
+        scale = within(strengths.scale, math.sqrt(u[_LOW] / self._config.chances.low_resolution))
+        return min(1.0, max(scale, 0.9 * strengths.least_height / small))
+
+    def _out_of_focus(self, image: Floats, small: float, resolution: float, unit: float, u: Draws) -> Floats:
+        sigma = within(self._config.strengths.blur, (u[_BLUR] / self._config.chances.blur) ** 1.5)
+        return _gaussian(image, sigma * min(1.0, small / 24) * unit * (0.5 if resolution < 1.0 else 1.0))
+
+    def _shaken(self, image: Floats, u: Draws) -> Floats:
+        shaken: Floats = cv2.filter2D(image, -1, self._motions[int(u[_MOTION + 1] * len(self._motions))])
+        return shaken
+
+    def _sloping_blur(self, image: Floats, small: float, u: Draws) -> Floats:
+        """Out of focus towards one end, sharp towards the other."""
+        ramp = np.linspace(u[_SLOPE + 2] - 0.5, 1.0, image.shape[1], dtype=np.float32).clip(0.0, 1.0)
+        if u[_SLOPE + 1] < 0.5:
+            ramp = ramp[::-1]
+        blurred = _gaussian(image, min(self._config.strengths.perspective_blur, small / 14))
+        mixed: Floats = image + (blurred - image) * ramp
+        return mixed
+
+    def _noise(self, contrast: float, u: Draws) -> float:
+        """Standard deviation in grey levels."""
+        drawn = within(self._config.strengths.noise, (u[_NOISE] / self._config.chances.noise) ** 3)
+        return min(drawn, 0.22 * contrast)
 
     def _noisy(self, image: Floats, deviation: float, u: Draws) -> npt.NDArray[np.uint8]:
         height, width = image.shape
@@ -113,6 +132,14 @@ class Camera:
         piece = field[top : top + height, left : left + width]
         noisy: Grey = cv2.addWeighted(image, 1.0, piece, deviation, 0.0, dtype=cv2.CV_8U)
         return noisy
+
+    def _exposed(self, image: Grey, u: Draws) -> Grey:
+        exposed: Grey = cv2.LUT(image, self._gammas[int(u[_GAMMA + 1] * _GAMMAS)])
+        return exposed
+
+    def _compressed(self, image: Grey, small: float, u: Draws) -> Grey:
+        quality = within(self._config.strengths.second_quality, u[_TWICE + 1])
+        return decode(encode(image, quality + (0 if small > 14 else 15)))
 
 
 def encode(image: npt.NDArray[np.uint8], quality: float) -> npt.NDArray[np.uint8]:
@@ -138,27 +165,24 @@ def _gaussian(image: Floats, sigma: float) -> Floats:
     return blurred
 
 
-def _sloping_blur(image: Floats, end: float, sigma: float, start: float) -> Floats:
-    """Out of focus towards one end, sharp towards the other."""
-    ramp = np.linspace(start - 0.5, 1.0, image.shape[1], dtype=np.float32).clip(0.0, 1.0)
-    if end < 0.5:
-        ramp = ramp[::-1]
-    blurred = _gaussian(image, sigma)
-    mixed: Floats = image + (blurred - image) * ramp
-    return mixed
+def _fewer_pixels(image: Floats, resolution: float) -> Floats:
+    height, width = image.shape
+    size = (max(6, int(width * resolution)), max(8, int(height * resolution)))
+    fewer: Floats = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return fewer
 
 
-def _noise(generator: np.random.Generator, coarse: float) -> Floats:
+def _noise_field(generator: np.random.Generator, coarse: float) -> Floats:
     field = generator.standard_normal((_NOISE_HEIGHT, WIDEST), dtype=np.float32)
     if coarse:
         field = cv2.GaussianBlur(field, (0, 0), coarse)
     return field / field.std()  # type: ignore[no-any-return]
 
 
-def _motion(generator: np.random.Generator) -> Floats:
+def _motion(generator: np.random.Generator, way: Range) -> Floats:
     """A short straight path of a shaking hand, as a kernel that sums to 1."""
     kernel = np.zeros((9, 9), np.float32)
-    angle, far = generator.uniform(0, math.pi), generator.uniform(0.8, 2.6)
+    angle, far = generator.uniform(0, math.pi), generator.uniform(*way)
     x, y = far * math.cos(angle), far * math.sin(angle)
     ends = [(round((4 + s * x) * 16), round((4 + s * y) * 16)) for s in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1, 1, cv2.LINE_AA, 4)

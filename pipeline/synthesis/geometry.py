@@ -16,6 +16,7 @@ from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
 from pipeline.synthesis.layout import Box, Canvas, Page
+from pipeline.synthesis.strengths import within
 
 Floats = npt.NDArray[np.float32]
 _MIN_WIDTH = 12
@@ -70,12 +71,7 @@ class Lens:
         width, height = right - left, bottom - top
         effects = 0
 
-        spread = ((u[_ROTATION + 1] + u[_ROTATION + 2] + u[_ROTATION + 3]) * (2 / 3) - 1) * math.radians(
-            strengths.rotation
-        )
-        rare = u[_ROTATION + 4]
-        far = 1.0 if rare < 0.85 else 1.9 if rare < 0.95 else 2.8
-        angle = spread * far * min(1.0, 5 * height / width)
+        angle = self._rotation(height / width, u)
         if u[_ROTATION] < chances.rotation:
             effects |= BIT["rotation"]
         else:
@@ -90,17 +86,13 @@ class Lens:
             effects |= BIT["stretch"]
         climb = 0.0
         if u[_OBLIQUE] < chances.oblique:
-            narrowest = math.log(_LEAST_ADVANCE * len(page.label) * height / width)
-            aspect = max(aspect - u[_OBLIQUE + 1] * strengths.narrowing, min(aspect, narrowest))
-            climb = (2 * u[_OBLIQUE + 2] - 1) * strengths.climb
-            climb *= min(1.0, 3 * height / (width * math.exp(aspect)))
+            aspect, climb = self._oblique(aspect, height / width, len(page.label), u)
             angle *= 0.5
             effects |= BIT["oblique"]
         aspect = math.exp(aspect)
         near, tilt = 0.12 * (u[_PERSPECTIVE + 1] - 0.5) * min(1.0, strengths.perspective / 0.35), 0.0
         if u[_PERSPECTIVE] < chances.perspective:
-            near = 2 * strengths.perspective * (u[_PERSPECTIVE + 1] - 0.5)
-            tilt = 0.8 * strengths.perspective * (u[_PERSPECTIVE + 2] - 0.5)
+            near, tilt = self._perspective(u)
             effects |= BIT["perspective"]
 
         half_width, half_height = width * 0.5 * aspect, height * 0.5
@@ -120,11 +112,10 @@ class Lens:
         y1 = min(y for _, y in corners) + min(0.0, bend)
         y2 = max(y for _, y in corners) + max(0.0, bend)
         unit = y2 - y1 if u[_MARGINS + 4] < 0.5 else 2 * half_height
-        least, most = strengths.margin
-        sides = [(least + (most - least) * u[_MARGINS + i] ** 2) * unit for i in range(4)]
+        sides = [within(strengths.margin, u[_MARGINS + i] ** 2) * unit for i in range(4)]
         if u[_ELASTIC] < chances.elastic:
             effects |= BIT["elastic"]
-            room = _ROOM_FOR_WAVES * _wave_height(u) * height
+            room = _ROOM_FOR_WAVES * self._wave_height(u) * height
             sides = [side + room for side in sides]
         for i, extra in enumerate(page.extra):
             if extra:
@@ -145,6 +136,32 @@ class Lens:
         advance = 2 * half_width * across * page.letters / len(page.label)
         return View(source, target, pixels, text_height, advance, shrink, bend * scale, effects)
 
+    def _rotation(self, slim: float, u: Draws) -> float:
+        """An angle in radians; of a text whose height is this share of its width, less for long ones."""
+        spread = ((u[_ROTATION + 1] + u[_ROTATION + 2] + u[_ROTATION + 3]) * (2 / 3) - 1) * math.radians(
+            self._config.strengths.rotation
+        )
+        rare = u[_ROTATION + 4]
+        far = 1.0 if rare < 0.85 else 1.9 if rare < 0.95 else 2.8
+        return spread * far * min(1.0, 5 * slim)
+
+    def _oblique(self, aspect: float, slim: float, length: int, u: Draws) -> tuple[float, float]:
+        """The aspect's logarithm, narrowed, and the rise of the lines over their run."""
+        strengths = self._config.strengths
+        narrowest = math.log(_LEAST_ADVANCE * length * slim)
+        aspect = max(aspect - u[_OBLIQUE + 1] * strengths.narrowing, min(aspect, narrowest))
+        climb = (2 * u[_OBLIQUE + 2] - 1) * strengths.climb
+        return aspect, climb * min(1.0, 3 * slim / math.exp(aspect))
+
+    def _perspective(self, u: Draws) -> tuple[float, float]:
+        """Differences of the two ends' heights and of the two edges' lengths, as shares."""
+        most = self._config.strengths.perspective
+        return 2 * most * (u[_PERSPECTIVE + 1] - 0.5), 0.8 * most * (u[_PERSPECTIVE + 2] - 0.5)
+
+    def _wave_height(self, u: Draws) -> float:
+        """Standard deviation of what `elastic` displaces, as a share of the text's height."""
+        return within(self._config.strengths.elastic, u[_ELASTIC + 1])
+
     def take(self, canvases: Sequence[Canvas], view: View, u: Draws) -> list[Canvas]:
         """The pictures of canvases of one size, uint8 [height, width]; two warps take less than one of two
         channels."""
@@ -164,7 +181,7 @@ class Lens:
             along = x * np.float32(2 / view.width) - np.float32(1)
             y = (y - np.float32(view.bend) * (along * along)).astype(np.float32, copy=False)
         if elastic:
-            far = np.float32(_wave_height(u) * view.text_height)
+            far = np.float32(self._wave_height(u) * view.text_height)
             x, y = x + far * self._waves(view.width, u, 0), y + far * self._waves(view.width, u, 6)
         depth = 1 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
         map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * depth
@@ -210,8 +227,3 @@ def _margin(
     slack = abs(own[0] - own[1]) + axis * abs(bend)
     room = outward * (seen[0] + seen[1]) / 2 - edge - axis * abs(bend) / 2
     return max(0.0, min(flat - slack / 2, room))
-
-
-def _wave_height(u: Draws) -> float:
-    """Standard deviation of what `elastic` displaces, as a share of the text's height."""
-    return 0.02 + 0.054 * u[_ELASTIC + 1]

@@ -13,6 +13,7 @@ from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
+from pipeline.synthesis.strengths import within
 
 Canvas = npt.NDArray[np.uint8]
 Glyph = tuple[npt.NDArray[np.uint8], int, int]
@@ -26,12 +27,8 @@ _ACROSS, _DOWN = 36, 30
 """Free pixels at the sides of the text, and above and below it, for what is drawn there."""
 _LEAST_HEIGHT = 6
 """Of ink, in pixels: dots and dashes alone, enlarged to a picture, could be anything."""
-_SMALL = 0.78
-"""Height of small capitals by that of capitals."""
 _PIECE = 0.45
 """Most of a neighbouring letter that is in the picture: it must not be read as one of the word."""
-_CLOSEST, _WIDER = -2, 10
-"""Pixels between letters besides the font's own, and how many more there may be; few are far from 0."""
 _APART = 0.95
 """Beyond this share of the spaced words, letters stand far apart."""
 _SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
@@ -62,7 +59,7 @@ class Typesetter:
     """Sets words in the faces of some assets."""
 
     def __init__(self, config: SynthesisConfig, assets: Assets) -> None:
-        self._assets, self._chances, self._apart = assets, config.chances, config.strengths.apart
+        self._assets, self._chances, self._strengths = assets, config.chances, config.strengths
         # Plain views of the maps: each slice of a numpy.memmap is a memmap, which costs a microsecond.
         self._ink, self._index = np.asarray(assets.glyphs), np.asarray(assets.index)
         self._kerning = memoryview(np.ascontiguousarray(assets.kerning))  # type: ignore[arg-type]  # typed as a buffer from 3.12 on
@@ -86,7 +83,7 @@ class Typesetter:
             text = text.upper() if case == "upper" else text.lower()
         spacing = 0
         if u[_SPACING] < chances.spacing:
-            spacing = int(_between(u[_SPACING + 1], self._apart) * 64)
+            spacing = self._spacing(u)
             effects |= BIT["spacing"]
         small = u[_SMALL_CAPS] < chances.small_caps and self._has_small_capitals(text)
         line = self._line(text, face, spacing, small=small)
@@ -97,7 +94,7 @@ class Typesetter:
             text = text.upper()
             effects |= BIT["small_caps"]
         if u[_JITTER] < chances.jitter and len(text) > 1:
-            glyphs = _dancing(glyphs, u[_JITTER + 1])
+            glyphs = _dancing(glyphs, self._strengths.jitter, u[_JITTER + 1])
             effects |= BIT["jitter"]
         above = max(40, *(-up for _, _, up in glyphs))
         below = max(20, *(up + drawn.shape[0] for drawn, _, up in glyphs))
@@ -111,14 +108,24 @@ class Typesetter:
             extra = self._neighbour(canvas, box, base, spacing, beside=beside, face=face, u=u)
             effects |= BIT["neighbour"] if any(extra) else 0
         if u[_UNDERLINE] < chances.underline:
-            left, _, right, bottom = box
-            y = bottom + 2 + int(u[_UNDERLINE + 1] * 4)
-            end = y + 2 + int(u[_UNDERLINE + 2] * 2)
-            canvas[y:end, left:right] = 255
-            drawn_below = end - bottom + 1
+            drawn_below = self._underline(canvas, box, u)
             effects |= BIT["underline"]
         between = max(0, spacing) / 64 * (len(text) - 1) / (box[2] - box[0])
         return Page(canvas, box, text, effects, extra, drawn_below, max(0.0, 1 - between))
+
+    def _spacing(self, u: Draws) -> int:
+        """Sixty-fourths of a pixel between letters besides the font's own; of some, far more."""
+        drawn, strengths = u[_SPACING + 1], self._strengths
+        apart = max(0.0, drawn - _APART) / (1 - _APART)
+        return int((within(strengths.spacing, drawn**2) + strengths.apart * apart**2) * 64)
+
+    def _underline(self, canvas: Canvas, box: Box, u: Draws) -> int:
+        """Draws it; returns how far below the text it ends."""
+        left, _, right, bottom = box
+        y = bottom + 2 + int(u[_UNDERLINE + 1] * 4)
+        end = y + int(within(self._strengths.underline, u[_UNDERLINE + 2]))
+        canvas[y:end, left:right] = 255
+        return end - bottom + 1
 
     def _has_small_capitals(self, text: str) -> bool:
         """Some letter is small, and each has a capital of its own, unlike ß."""
@@ -145,9 +152,10 @@ class Typesetter:
                 pen += 4 * kerning[face, before, place]
             ink = blob[offset : offset + width * height].reshape(height, width)
             if lowered:
-                size = (max(1, round(width * _SMALL)), max(1, round(height * _SMALL)))
+                share = self._strengths.small_caps
+                size = (max(1, round(width * share)), max(1, round(height * share)))
                 ink = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
-                left, top, advance = round(left * _SMALL), round(top * _SMALL), round(advance * _SMALL)
+                left, top, advance = round(left * share), round(top * share), round(advance * share)
             glyphs.append((ink, (pen >> 6) + left, top))
             pen += advance + spacing
             before = place
@@ -158,13 +166,13 @@ class Typesetter:
     ) -> Margins:
         """Writes a piece of another text above, below, behind or before; returns the margins that show it."""
         left, top, right, bottom = box
-        side, shown = u[_NEIGHBOUR + 1], 2 + 9 * u[_NEIGHBOUR + 3]
+        side, shown = u[_NEIGHBOUR + 1], within(self._strengths.neighbour_shown, u[_NEIGHBOUR + 3])
+        gap = within(self._strengths.neighbour_gap, u[_NEIGHBOUR + 2])
         if side < 0.6:  # another line
             line = self._line(beside, face, 0, small=False)
             if line is None:
                 return (0.0, 0.0, 0.0, 0.0)
             glyphs, width = line
-            gap = 3 + 8 * u[_NEIGHBOUR + 2]
             # A shorter line stands within the text's width, a longer one covers it, more or less.
             start = left - 12 + int(u[_NEIGHBOUR + 4] * (right - left - width + 24))
             if side < 0.3:
@@ -174,7 +182,7 @@ class Typesetter:
             head = min(up for _, _, up in glyphs)
             _paste(canvas, glyphs, start, bottom + int(gap) - head)
             return (0.0, 0.0, 0.0, gap + shown)
-        if spacing > 64 * (_CLOSEST + _WIDER):  # of letters far apart, it would be one
+        if spacing > 64 * self._strengths.spacing[1]:  # of letters far apart, it would be one
             return (0.0, 0.0, 0.0, 0.0)
         behind = side < 0.8
         line = self._line(beside[:1] if behind else beside[-1:], face, 0, small=False)
@@ -183,7 +191,7 @@ class Typesetter:
         glyphs, width = line
         shown = min(shown, _PIECE * glyphs[0][0].shape[1])
         # Clearly wider than between letters, so that it can't be read as one of them.
-        space = min(int(9 + 1.8 * max(0, spacing / 64) + 8 * u[_NEIGHBOUR + 2]), 24)
+        space = min(int(6 + 1.8 * max(0, spacing / 64) + gap), 24)
         if behind:
             _paste(canvas, glyphs, right + space - min(x for _, x, _ in glyphs), base)
             return (0.0, space + shown, 0.0, 0.0)
@@ -191,16 +199,10 @@ class Typesetter:
         return (space + shown, 0.0, 0.0, 0.0)
 
 
-def _between(drawn: float, most: float) -> float:
-    """Pixels between letters besides the font's own; `most` of them more where they are far apart."""
-    apart = max(0.0, drawn - _APART) / (1 - _APART)
-    return _CLOSEST + _WIDER * drawn**2 + most * apart**2
-
-
-def _dancing(glyphs: list[Glyph], draw: float) -> list[Glyph]:
-    """Each glyph up to 3 pixels up or down, as the draw's 24 bits say: two for each of twelve, then again."""
+def _dancing(glyphs: list[Glyph], most: float, draw: float) -> list[Glyph]:
+    """Each glyph up or down, as the draw's 24 bits say: two for each of twelve, then again."""
     bits = int(draw * 2**24)
-    moves = [(bits >> 2 * (i % 12)) % 4 * 2 - 3 for i in range(len(glyphs))]
+    moves = [round(((bits >> 2 * (i % 12)) % 4 * 2 - 3) * most / 3) for i in range(len(glyphs))]
     return [(ink, left, top + move) for (ink, left, top), move in zip(glyphs, moves, strict=True)]
 
 

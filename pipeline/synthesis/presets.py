@@ -3,7 +3,8 @@
 import string
 from dataclasses import replace
 
-from pipeline.synthesis.config import Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.config import Chances, SynthesisConfig
+from pipeline.synthesis.strengths import Strengths
 from pipeline.synthesis.words import WordsConfig
 
 

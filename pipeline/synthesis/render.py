@@ -16,6 +16,7 @@ from pipeline.synthesis.effects import BIT
 from pipeline.synthesis.geometry import Lens
 from pipeline.synthesis.layout import Typesetter
 from pipeline.synthesis.split import Split
+from pipeline.synthesis.strengths import within
 from pipeline.synthesis.style import Stylist
 from pipeline.synthesis.surface import Painter
 
@@ -71,7 +72,7 @@ class Renderer:
         )
         self._cumulative: list[float] = np.cumsum(shares).tolist()
         self.typesetter = Typesetter(config, assets)
-        self.stylist = Stylist(config.chances)
+        self.stylist = Stylist(config)
         self.lens = Lens(config)
         self.painter = Painter(config, assets)
         self.camera = Camera(config)
@@ -104,7 +105,6 @@ class Renderer:
             return None
         if view.advance * taken.resolution < strengths.least_advance * self._config.height / 32:
             return None
-        least, most = strengths.quality
         return Rendered(
             image=taken.image if self._config.colour == "grey" else _coloured(taken.image, front, u),
             label=page.label,
@@ -113,7 +113,7 @@ class Renderer:
             text_height=view.text_height * taken.resolution,
             contrast=contrast,
             noise=taken.noise,
-            quality=int(least + (most - least) * u[_QUALITY] ** 0.7),
+            quality=int(within(strengths.quality, u[_QUALITY] ** 0.7)),
         )
 
 

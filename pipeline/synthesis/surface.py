@@ -14,6 +14,7 @@ from pipeline.synthesis.assets import Assets
 from pipeline.synthesis.config import SynthesisConfig
 from pipeline.synthesis.draws import START, Draws
 from pipeline.synthesis.effects import BIT
+from pipeline.synthesis.strengths import within
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
@@ -39,7 +40,7 @@ class Painter:
     """Paints masks of letters."""
 
     def __init__(self, config: SynthesisConfig, assets: Assets) -> None:
-        self._config = config
+        self._config, self._strengths = config, config.strengths
         self._tiles = np.asarray(assets.textures)  # a plain view: slices of a numpy.memmap are slow
         count, self._tile_height, self._tile_width = self._tiles.shape
         flat = self._tiles[:, ::4, ::4].reshape(count, -1)  # every pixel would be read, and paged in
@@ -65,29 +66,37 @@ class Painter:
         letters, filled = self._letters(front, ink, contrast, u)
         effects |= textured | filled
         if behind is not None:
-            dark = shadow and u[_OUTLINE_LEVEL + 1] < 0.8
-            level = u[_OUTLINE_LEVEL] * (ground if dark else 255)
-            if abs(level - ink) < 45:
-                level = (ink + ground) / 2 if shadow else 255.0 if ink < 128 else 0.0
-            dense = 0.35 + 0.6 * u[_OUTLINE_LEVEL + 1] if shadow else 1.0
-            image += (np.float32(level) - image) * _cover(behind, dense)
+            self._lay_behind(image, behind, (ground, ink), shadow, u)
         opacity = 1.0
         if u[_OPACITY] < chances.opacity:
-            opacity = 0.65 + 0.35 * u[_OPACITY + 1]
+            opacity = within(self._strengths.opacity, u[_OPACITY + 1])
             effects |= BIT["opacity"]
         image += (letters - image) * _cover(front, opacity)
         if u[_EMBOSS] < chances.emboss:
-            slant = self._slants[int(u[_EMBOSS + 1] * len(self._slants))]
-            image += cv2.filter2D(front, cv2.CV_32F, slant) * np.float32(0.1 + 0.25 * u[_EMBOSS + 2])
+            self._emboss(image, front, u)
             effects |= BIT["emboss"]
-        return Painted(image, contrast, effects | self._light(image, contrast, u))
+        return Painted(image, contrast, effects | self._lit(image, contrast, u))
+
+    def _lay_behind(
+        self, image: Floats, behind: Mask, levels: tuple[float, float], shadow: bool, u: Draws
+    ) -> None:
+        """Outlines and blocks in any tone that isn't the letters', shadows mostly darker than the ground."""
+        (ground, ink), drawn = levels, u[_OUTLINE_LEVEL + 1]
+        level = u[_OUTLINE_LEVEL] * (ground if shadow and drawn < 0.8 else 255)
+        if abs(level - ink) < 45:
+            level = (ink + ground) / 2 if shadow else 255.0 if ink < 128 else 0.0
+        dense = within(self._strengths.shadow_density, drawn) if shadow else 1.0
+        image += (np.float32(level) - image) * _cover(behind, dense)
+
+    def _emboss(self, image: Floats, front: Mask, u: Draws) -> None:
+        slant = self._slants[int(u[_EMBOSS + 1] * len(self._slants))]
+        bright = np.float32(within(self._strengths.emboss, u[_EMBOSS + 2]))
+        image += cv2.filter2D(front, cv2.CV_32F, slant) * bright
 
     def _levels(self, u: Draws) -> tuple[float, float, int]:
         """Grey level of the background and of the letters; both polarities."""
-        strengths = self._config.strengths
-        darkest, lightest = strengths.background
-        ground = darkest + u[_LEVELS] * (lightest - darkest)
-        contrast = strengths.contrast[0] + u[_LEVELS + 1] * (strengths.contrast[1] - strengths.contrast[0])
+        ground = within(self._strengths.background, u[_LEVELS])
+        contrast = within(self._strengths.contrast, u[_LEVELS + 1])
         sign = 1 if u[_LEVELS + 2] < 0.5 else -1
         ink = ground + sign * contrast
         if not 0 <= ink <= 255:
@@ -100,28 +109,32 @@ class Painter:
         if u[_TEXTURE] >= self._config.chances.texture:
             return np.full((self._config.height, width), level, np.float32), 0
         share = 0.42 if u[_TEXTURE + 2] < 0.85 else 0.65
-        deviation = min(u[_TEXTURE + 1] ** 2 * self._config.strengths.texture, contrast * share)
+        deviation = min(u[_TEXTURE + 1] ** 2 * self._strengths.texture, contrast * share)
         return self._tile(width, level, deviation, u, _TEXTURE + 3), BIT["texture"]
 
     def _letters(
         self, front: Mask, level: float, contrast: float, u: Draws
     ) -> tuple[Floats | np.float32, int]:
-        chances = self._config.chances
-        width = front.shape[1]
+        chances, strengths = self._config.chances, self._strengths
         if u[_TEXT_TEXTURE] < chances.text_texture:
-            deviation = u[_TEXT_TEXTURE + 1] * contrast * 0.35
-            return self._tile(width, level, deviation, u, _TEXT_TEXTURE + 2), BIT["text_texture"]
-        fill, far = u[_FILL], np.float32((u[_FILL + 1] - 0.5) * contrast)
+            deviation = u[_TEXT_TEXTURE + 1] * contrast * strengths.text_texture
+            tile = self._tile(front.shape[1], level, deviation, u, _TEXT_TEXTURE + 2)
+            return tile, BIT["text_texture"]
+        fill, far = u[_FILL], (2 * u[_FILL + 1] - 1) * strengths.fill * contrast
         if fill < chances.gradient_fill:
-            along = u[_FILL + 2] < 0.5
-            ramp = _ramp(width) if along else self._down
-            return np.broadcast_to(np.float32(level) + far * ramp, front.shape), BIT["gradient_fill"]
+            return self._gradient(front, level, far, u), BIT["gradient_fill"]
         if fill < chances.gradient_fill + chances.two_tone_fill:
-            split = np.where(self._down < np.float32(0.4 * (u[_FILL + 2] - 0.5)), far * 0.5, far * -0.5)
-            return np.broadcast_to(np.float32(level) + split.astype(np.float32), front.shape), BIT[
-                "two_tone_fill"
-            ]
+            return self._two_tones(front, level, far, u), BIT["two_tone_fill"]
         return np.float32(level), 0
+
+    def _gradient(self, front: Mask, level: float, far: float, u: Draws) -> Floats:
+        ramp = _ramp(front.shape[1]) if u[_FILL + 2] < 0.5 else self._down
+        return np.broadcast_to(np.float32(level) + np.float32(far) * ramp, front.shape)
+
+    def _two_tones(self, front: Mask, level: float, far: float, u: Draws) -> Floats:
+        upper = self._down < np.float32(0.4 * (u[_FILL + 2] - 0.5))
+        split = np.where(upper, np.float32(far) * 0.5, np.float32(far) * -0.5)
+        return np.broadcast_to(np.float32(level) + split.astype(np.float32), front.shape)
 
     def _tile(self, width: int, level: float, deviation: float, u: Draws, place: int) -> Floats:
         """A piece of a texture with this mean and standard deviation, mirrored half of the time."""
@@ -141,44 +154,60 @@ class Painter:
         )
         return tile_of
 
-    def _light(self, image: Floats, contrast: float, u: Draws) -> int:
-        """Lines, light, glare, vignettes and things before the text, in place; returns the effects."""
+    def _lit(self, image: Floats, contrast: float, u: Draws) -> int:
+        """Lines, things before the text, light, glare and vignettes, in place; returns the effects."""
         chances, effects = self._config.chances, 0
-        height, width = image.shape
         if u[_LINE] < chances.line:
-            ends = (int(u[_LINE + 1] * 1.25 * height - 4), int(u[_LINE + 2] * 1.25 * height - 4))
-            thickness = 1 + int(u[_LINE + 4] * 2)
-            cv2.line(image, (0, ends[0]), (width, ends[1]), float(u[_LINE + 3] * 255), thickness, cv2.LINE_AA)
+            self._line(image, u)
             effects |= BIT["line"]
         if u[_OCCLUSION] < chances.occlusion:
             self._occlude(image, u)
             effects |= BIT["occlusion"]
         if u[_LIGHT] < chances.light:
-            image *= 1 + np.float32((u[_LIGHT + 1] - 0.5) * 0.9) * _ramp(width)
-            image *= 1 + np.float32((u[_LIGHT + 2] - 0.5) * 0.6) * self._down
+            self._light(image, u)
             effects |= BIT["light"]
         if u[_GLARE] < chances.glare:
-            x = (_ramp(width) - np.float32(u[_GLARE + 1] - 0.5)) * np.float32(width / height)
-            y = self._down - np.float32(u[_GLARE + 2] - 0.5)
-            slope = np.float32(2 * u[_GLARE + 4] - 1)
-            reach = np.float32(0.15 + 0.5 * u[_GLARE + 3])
-            # A streak: bright along a slanted line, fading across it.
-            image += np.float32(min(90.0, 0.6 * contrast)) * np.exp(-(((x + slope * y) / reach) ** 2))
+            self._glare(image, contrast, u)
             effects |= BIT["glare"]
         if u[_VIGNETTE] < chances.vignette:
-            radius = _ramp(width) ** 2 + self._down**2
-            image *= 1 - np.float32(0.5 + 0.7 * u[_VIGNETTE + 1]) * radius
+            self._vignette(image, u)
             effects |= BIT["vignette"]
         return effects
+
+    def _line(self, image: Floats, u: Draws) -> None:
+        height, width = image.shape
+        ends = (int(u[_LINE + 1] * 1.25 * height - 4), int(u[_LINE + 2] * 1.25 * height - 4))
+        thickness = int(within(self._strengths.line, u[_LINE + 4]))
+        cv2.line(image, (0, ends[0]), (width, ends[1]), float(u[_LINE + 3] * 255), thickness, cv2.LINE_AA)
 
     def _occlude(self, image: Floats, u: Draws) -> None:
         """A bar as from a pole or a twig, too narrow to hide a letter."""
         height, width = image.shape
         x = int(u[_OCCLUSION + 1] * width)
         lean = int((u[_OCCLUSION + 2] - 0.5) * height)
-        thickness = max(1, round((0.04 + 0.08 * u[_OCCLUSION + 3]) * height))
+        thickness = max(1, round(within(self._strengths.occlusion, u[_OCCLUSION + 3]) * height))
         level = float(u[_OCCLUSION + 4] * 255)
         cv2.line(image, (x, -2), (x + lean, height + 2), level, thickness, cv2.LINE_AA)
+
+    def _light(self, image: Floats, u: Draws) -> None:
+        along = (u[_LIGHT + 1] - 0.5) * self._strengths.light_along
+        down = (u[_LIGHT + 2] - 0.5) * self._strengths.light_down
+        image *= 1 + np.float32(along) * _ramp(image.shape[1])
+        image *= 1 + np.float32(down) * self._down
+
+    def _glare(self, image: Floats, contrast: float, u: Draws) -> None:
+        """A streak: bright along a slanted line, fading across it."""
+        height, width = image.shape
+        x = (_ramp(width) - np.float32(u[_GLARE + 1] - 0.5)) * np.float32(width / height)
+        y = self._down - np.float32(u[_GLARE + 2] - 0.5)
+        slope = np.float32(2 * u[_GLARE + 4] - 1)
+        reach = np.float32(within(self._strengths.glare, u[_GLARE + 3]))
+        bright = np.float32(min(self._strengths.glare_level, 0.6 * contrast))
+        image += bright * np.exp(-(((x + slope * y) / reach) ** 2))
+
+    def _vignette(self, image: Floats, u: Draws) -> None:
+        radius = _ramp(image.shape[1]) ** 2 + self._down**2
+        image *= 1 - np.float32(within(self._strengths.vignette, u[_VIGNETTE + 1])) * radius
 
 
 def _cover(mask: Mask, dense: float) -> Floats:

@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.synthesis.config import Chances, Strengths, SynthesisConfig
+from pipeline.synthesis import strengths
+from pipeline.synthesis.config import Chances, SynthesisConfig
 from pipeline.synthesis.effects import EFFECTS
 from pipeline.synthesis.presets import PRESETS
+from pipeline.synthesis.strengths import Strengths
 
 NAMES = [f.name for f in fields(Chances)]
 
@@ -77,3 +79,8 @@ def test_strengths_out_of_their_limits_are_named(fields: dict[str, Any], told: s
 def test_presets_are_sound_and_differ(preset: str) -> None:
     assert PRESETS[preset]() == replace(PRESETS[preset]())
     assert [name for name in PRESETS if PRESETS[name]() == PRESETS[preset]()] == [preset]
+
+
+def test_every_strength_has_its_limits() -> None:
+    assert {field.name for field in fields(Strengths)} == set(strengths._LIMITS)
+    assert all(low < high for low, high in strengths._LIMITS.values())

@@ -12,10 +12,11 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.schema import SAMPLE_SCHEMA, conform
 from pipeline.synthesis.assets import Assets, Face
-from pipeline.synthesis.config import DRAWING, Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.config import DRAWING, Chances, SynthesisConfig
 from pipeline.synthesis.generator import Generator
 from pipeline.synthesis.presets import scene
 from pipeline.synthesis.split import SPLITS, split_of
+from pipeline.synthesis.strengths import Strengths
 from pipeline.synthesis.words import WordsConfig
 
 ROWS = 60

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.config import Chances, SynthesisConfig
 from pipeline.synthesis.draws import WIDTH
 from pipeline.synthesis.effects import effect_names
 from pipeline.synthesis.geometry import Lens, View
 from pipeline.synthesis.layout import Page, Typesetter
 from pipeline.synthesis.presets import PRESETS
+from pipeline.synthesis.strengths import Strengths
 from tests.draws import calm
 
 WORDS = ("word", "Ag", "INTERNATIONAL", "i", "3.50", "mmmmmmmmmmmmmmmmmmmmmmmm")

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis.assets import Assets
-from pipeline.synthesis.config import Chances, Strengths, SynthesisConfig
+from pipeline.synthesis.config import _EXCLUSIVE, Chances, SynthesisConfig
 from pipeline.synthesis.draws import WIDTH
 from pipeline.synthesis.effects import BIT, effect_names
 from pipeline.synthesis.presets import PRESETS
 from pipeline.synthesis.render import Rendered, Renderer, _resemblance
 from pipeline.synthesis.split import Split, split_of
+from pipeline.synthesis.strengths import _LIMITS, Strengths
 from pipeline.synthesis.words import Words
 from tests.draws import calm
 
@@ -212,3 +213,14 @@ def test_letters_drowned_in_what_lies_behind_them_are_told_from_those_that_stand
     assert max(seen(30, 45), seen(-30, 45)) < 0.5
     assert seen(0, 0) < 0.3
     assert _resemblance(front, np.zeros_like(front)) == 0
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Strengths)])
+def test_strengths_at_their_limits_draw_or_refuse_and_never_fail(assets: Assets, name: str) -> None:
+    exclusive = {name for group in _EXCLUSIVE for name in group}
+    all_at_once = Chances(**{other: 0.25 if other in exclusive else 1.0 for other in NAMES})
+    for limit in map(float, _LIMITS[name]):
+        value = (limit, limit) if isinstance(getattr(Strengths(), name), tuple) else limit
+        config = SynthesisConfig(chances=all_at_once, strengths=Strengths(**{name: value}))
+        for picture in pictures(assets, config):
+            assert picture is None or picture.image.shape[0] == 32

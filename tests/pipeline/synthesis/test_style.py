@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.synthesis.config import Chances
+from pipeline.synthesis.config import Chances, SynthesisConfig
 from pipeline.synthesis.effects import effect_names
 from pipeline.synthesis.layout import Canvas
 from pipeline.synthesis.style import Ink, Stylist
@@ -20,14 +20,16 @@ def letters() -> Canvas:
 def ink(canvas: Canvas, name: str, *draws: float) -> Ink:
     decision = "weight" if name == "weight" else "outline"
     before = canvas.copy()
-    found = Stylist(Chances().only((name,))).ink(canvas, calm(**{decision: (0.0, *draws)}))
+    found = Stylist(SynthesisConfig(chances=Chances().only((name,)))).ink(
+        canvas, calm(**{decision: (0.0, *draws)})
+    )
     assert effect_names(found.effects) == [name]
     assert (canvas == before).all()  # the canvas given isn't changed
     return found
 
 
 def test_without_an_effect_the_letters_stay_as_they_are(letters: Canvas) -> None:
-    found = Stylist(Chances()).ink(letters, calm())
+    found = Stylist(SynthesisConfig()).ink(letters, calm())
     assert (found.front is letters, found.behind, found.effects) == (True, None, 0)
 
 
@@ -40,7 +42,7 @@ def test_strokes_get_thicker_or_thinner(letters: Canvas) -> None:
 def test_hairlines_that_would_vanish_stay_as_they_are() -> None:
     hairline = np.zeros((120, 200), np.uint8)
     hairline[40:80, 100] = 200
-    stylist = Stylist(Chances().only(("weight",)))
+    stylist = Stylist(SynthesisConfig(chances=Chances().only(("weight",))))
     found = stylist.ink(hairline, calm(weight=(0.0, 0.1)))
     assert (found.front is hairline, found.effects) == (True, 0)
     assert effect_names(stylist.ink(hairline, calm(weight=(0.0, 0.9))).effects) == ["weight"]
