@@ -25,11 +25,12 @@ def paper() -> TrainConfig:
 
 
 def default() -> TrainConfig:
-    """The paper's network with Muon, warm-up and cosine, averaged weights, printable ASCII."""
+    """The paper's network with Muon, a rate that falls from half-way on, averaged weights, ASCII."""
     return TrainConfig(
         name="default",
         data=("out/data/train",),
         validation=("held_out=out/data/validation",),
+        optimizer=OptimizerConfig(decay=0.5),
         images=10_000_000,
     )
 

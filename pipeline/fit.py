@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -185,6 +186,7 @@ def _train(
     check: Callable[[], None],
 ) -> "ray.train.Result":
     config = plan.config
+    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # the dashboard's page on training
     if config.check_batch and latest_checkpoint(config.run_uri) is None:
         Trial.of(plan, windows[0]).run(learn_by_heart).require()
 

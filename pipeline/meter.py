@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from crnn.training import StepOutcome
+from pipeline.memory import resident_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
+        self._cpu_s = time.process_time()
         self.steps = self.images = 0
         self.wait_s = self.learning_rate = 0.0
         self._loss_sum = self._grad_norm = torch.zeros(())
@@ -39,6 +41,24 @@ class Meter:
         loss_sum: Tensor = outcome.loss_sum.double()
         self._loss_sum = self._loss_sum + loss_sum if self.steps > 1 else loss_sum
         self._grad_norm, self.learning_rate = outcome.grad_norm, outcome.learning_rate
+
+    def machine(self, elapsed_s: float, device: torch.device) -> dict[str, float]:
+        """What this rank took of its machine, for MLflow's page of system metrics.
+
+        Args:
+            elapsed_s: Since the meter began.
+            device: That it computes on.
+
+        Returns:
+            Cores that were busy for it, and memory in GB.
+        """
+        taken = {
+            "system/cores": (time.process_time() - self._cpu_s) / max(elapsed_s, 1e-9),
+            "system/memory_gb": resident_bytes() / 1e9,
+        }
+        if device.type == "cuda":
+            taken["system/gpu_memory_gb"] = torch.cuda.max_memory_reserved(device) / 1e9
+        return taken
 
     @property
     def loss_sum(self) -> float:

@@ -42,6 +42,8 @@ class Progress:
     """Steps whose gradient wasn't finite and was not applied."""
     seconds: float = 0.0
     """Spent on training, over all starts; looks at held-out words and checkpoints not counted."""
+    packs_per_step: int = 0
+    """Packs that a step took, at most so far; 0 where that isn't known."""
     position: Position = field(default_factory=Position)
     rejects: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Reason and detail, by id, of each row that training had to leave out."""
@@ -69,6 +71,7 @@ def write_shared(
         "images": progress.images,
         "skipped_steps": progress.skipped_steps,
         "seconds": progress.seconds,
+        "packs_per_step": progress.packs_per_step,
     }
     torch.save({"learner": state, "counters": counters, "ranks": ranks}, directory / STATE)
     lines = [json.dumps([p.key, p.value, p.step, p.timestamp_ms]) for p in progress.history]

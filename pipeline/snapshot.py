@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from ray import __version__ as ray_version
 
-from pipeline.resume import STATE
+from pipeline.errors import CheckpointError, ObjectNotFoundError
+from pipeline.resume import STATE, read
 from pipeline.runs import SNAPSHOT, CheckpointFiles
-from pipeline.storage import exists, join, list_objects, read_bytes, write_atomic
+from pipeline.storage import exists, join, list_objects, local_copy, read_bytes, write_atomic
 from pipeline.tracking import MetricPoint
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,9 @@ def mend_snapshot(run_uri: str, score: str) -> None:
     except (ValueError, KeyError, TypeError):
         found, listed = None, {}
     names = sorted(n for n in _folders(run_uri) if exists(join(run_uri, n, STATE)))
-    if found is not None:
+    if found is None:
+        names = [name for name in names if _is_whole(join(run_uri, name))]
+    else:
         names = [name for name in names if name in listed]
         if len(names) == len(listed):
             return
@@ -62,6 +66,17 @@ def mend_snapshot(run_uri: str, score: str) -> None:
         "failed_validation_checkpoint_dir_names": [],
     }
     write_atomic(uri, json.dumps(mended).encode())
+
+
+def _is_whole(uri: str) -> bool:
+    """Whether a checkpoint that no list vouches for can be gone on from: its upload may have been cut off."""
+    try:
+        with local_copy(uri + "/") as directory:
+            read(directory, torch.device("cpu"))
+    except (CheckpointError, ObjectNotFoundError) as error:
+        log.warning("%s", error)
+        return False
+    return True
 
 
 def _folders(run_uri: str) -> set[str]:

@@ -73,7 +73,7 @@ class Worker:
         )
         # Counts travel between the hosts beside the gradients, without a stop of the GPU's queue.
         self.control = dist.new_group(backend="gloo") if self.world_size > 1 else None
-        self.progress = resume.Progress()
+        self.progress = resume.Progress(packs_per_step=config.packs_per_step)
         self.held_out = {
             name: HeldOut.load(packer, self.rank, self.world_size) for name, packer in config.held_out.items()
         }
@@ -90,11 +90,13 @@ class Worker:
             with checkpoint.as_directory() as directory:
                 state, self.progress = resume.read(Path(directory), self.device)
             self.learner.restore(state)
+            # Fewer workers than before take several packs each, so that a step sees no less than it did.
+            self.progress.packs_per_step = max(self.progress.packs_per_step, self.config.packs_per_step)
             if self.rank:  # what all ranks had is now rank 0's, and counted once
                 self.progress.rejects = {}
             self._count_looks()
         feed = self._packs()
-        share = len(range(self.rank, self.config.packs_per_step, self.world_size))
+        share = len(range(self.rank, self.progress.packs_per_step, self.world_size))
         next_save = self._next_save()
         packs = list(islice(feed, share))
         self.meter = Meter()  # the wait for the first packs is the start-up's
@@ -172,6 +174,7 @@ class Worker:
             values[f"train/rank_{rank}/images_per_s"] = seen / elapsed
             values[f"train/rank_{rank}/data_wait_share"] = waited / elapsed
         values |= {key: self.progress.images / once for key, once in self.config.epoch_images.items()}
+        values |= meter.machine(elapsed, self.device)
         self._note(values)
         if self.rank == 0:
             facts: dict[str, float] = {"images": self.progress.images, "total": self.config.total_images}
@@ -190,6 +193,7 @@ class Worker:
         """
         if self.meter.steps:
             self._log_interval()
+        began = time.perf_counter()
         rules = self.config.packer.rules
         if self.world_size > 1:
             for tensor in (*self.learner.averaged.values(), *self.learner.model.parameters()):
@@ -200,35 +204,41 @@ class Worker:
         first = look and not any(p.key.startswith("validation/") for p in self.progress.history)
         self._note(metrics(found))
         self._count_looks()
+        looked = time.perf_counter()
         hardest = self._hardest.take(self.control) if look else []
-        with tempfile.TemporaryDirectory() as name:
-            directory = Path(name)
-            resume.write_rank(directory, self.rank, self.progress)
-            if self.rank == 0:
-                bundle = Bundle(
-                    network=rules.network,
-                    charset=rules.charset,
-                    preprocess=rules.preprocess,
-                    weights=shown.state_dict(),
-                    language=ray.get(self.config.language),
-                    provenance=self.config.provenance | {"images_seen": self.progress.images},
-                )
-                pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}
-                if first:  # MLflow's slider begins at step 0, and shows nothing before it is moved otherwise
-                    pictures |= {
-                        f"{name}/{0:09d}.png": words.truths() for name, words in self.held_out.items()
-                    }
-                hard = show(hardest, shown, rules.charset, self.learner.steps) if hardest else None
-                state = self.learner.state()
-                resume.write_shared(
-                    directory, state, self.progress, bundle, pictures, ranks=self.world_size, hardest=hard
-                )
-            reported = metrics(found) | {
-                "step": self.learner.steps,
-                "images_seen": self.progress.images,
-                "images_per_s": self.progress.images / max(self.progress.seconds, 1e-9),
-            }
-            ray.train.report(reported, checkpoint=ray.train.Checkpoint.from_directory(directory))
+        directory = Path(tempfile.mkdtemp(prefix="crnn-checkpoint-"))  # Ray deletes it when it is uploaded
+        resume.write_rank(directory, self.rank, self.progress)
+        if self.rank == 0:
+            bundle = Bundle(
+                network=rules.network,
+                charset=rules.charset,
+                preprocess=rules.preprocess,
+                weights=shown.state_dict(),
+                language=ray.get(self.config.language),
+                provenance=self.config.provenance | {"images_seen": self.progress.images},
+            )
+            pictures = {f"{name}/{self.learner.steps:09d}.png": f.sheet for name, f in found.items()}
+            if first:  # MLflow's slider begins at step 0, and shows nothing before it is moved otherwise
+                pictures |= {f"{name}/{0:09d}.png": words.truths() for name, words in self.held_out.items()}
+            hard = show(hardest, shown, rules.charset, self.learner.steps) if hardest else None
+            state = self.learner.state()
+            resume.write_shared(
+                directory, state, self.progress, bundle, pictures, ranks=self.world_size, hardest=hard
+            )
+        reported = metrics(found) | {
+            "step": self.learner.steps,
+            "images_seen": self.progress.images,
+            "images_per_s": self.progress.images / max(self.progress.seconds, 1e-9),
+        }
+        ray.train.report(
+            reported,
+            checkpoint=ray.train.Checkpoint.from_directory(directory),
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,  # training goes on meanwhile
+            delete_local_checkpoint_after_upload=True,
+        )
+        saved = time.perf_counter()
+        # How long training stood still for it; of the next checkpoint's history.
+        self._note({"train/look_s": looked - began, "train/save_s": saved - looked})
         self.meter = Meter()
 
     def _count_looks(self) -> None:

@@ -5,7 +5,9 @@ import signal
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -89,12 +91,14 @@ def test_workers_killed_at_three_random_steps_change_nothing_but_the_time(
     assert len(mlflow_client(str(config.tracking)).search_runs(["1"])) == 1
 
 
-def test_a_run_that_is_asked_to_end_saves_and_goes_on_from_there(config: TrainConfig) -> None:
+def test_a_run_that_is_asked_to_end_saves_and_goes_on_with_fewer_workers_by_the_same_steps(
+    config: TrainConfig,
+) -> None:
     config = replace(config, images=4_740, save_every=100_000)
     handler = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         with pytest.raises(SystemExit, match="143"):
-            train(config, lambda facts: signal.raise_signal(signal.SIGTERM))
+            train(replace(config, workers=2), lambda facts: signal.raise_signal(signal.SIGTERM))
     finally:
         signal.signal(signal.SIGTERM, handler)
     (kept,) = checkpoints(config)
@@ -106,6 +110,9 @@ def test_a_run_that_is_asked_to_end_saves_and_goes_on_from_there(config: TrainCo
     assert latest_position(config.run_uri) == Position(through=60)
     steps = [step for step, _ in curve(config, "train/images_seen")]
     assert steps == list(range(1, len(steps) + 1))
+    images = [0.0, *(value for _, value in curve(config, "train/images_seen"))]
+    each = [after - before for before, after in pairwise(images)]
+    assert median(each[: len(seen)]) == pytest.approx(median(each[len(seen) : -1]), rel=0.2)
 
 
 def test_what_was_not_learnt_is_counted_and_no_point_is_there_twice(

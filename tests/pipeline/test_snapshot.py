@@ -82,6 +82,21 @@ def test_a_list_that_is_cut_short_is_made_anew_from_the_checkpoints(run: Path, s
     assert found(run) == (NAMES[2], dict(zip(NAMES[1:], ACCURACIES[1:], strict=True)))
 
 
+@pytest.mark.parametrize("name", [resume.STATE, resume.HISTORY, "position-00000.json"])
+@pytest.mark.parametrize("left", [None, 20])
+def test_a_checkpoint_whose_upload_was_cut_off_is_not_picked_up(
+    run: Path, name: str, left: int | None
+) -> None:
+    (run / SNAPSHOT).write_bytes(b"")
+    file = run / NAMES[2] / name
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:left])
+    mend_snapshot(str(run), SCORE)
+    assert found(run) == (NAMES[1], dict(zip(NAMES[:2], ACCURACIES[:2], strict=True)))
+
+
 def test_a_list_that_is_made_anew_knows_the_rate_of_the_whole_run(run: Path) -> None:
     """600 images in 6 s, 300 in 9 s, and a moment in which nothing was learnt."""
     points = [(6.0, 1, 600.0), (15.0, 2, 900.0), (15.1, 3, 900.0)]
