@@ -70,7 +70,14 @@ class UnevenSplit(DataConfig):
 
     Ray's own split makes the shares equal by dropping the remainder; the training loop copes with uneven
     shares instead, so that no image is lost.
+
+    Args:
+        waiting_bytes: Of packs that wait for a step, at most, for each of the cluster's CPUs.
     """
+
+    def __init__(self, waiting_bytes: int = WAITING_BYTES) -> None:
+        super().__init__()
+        self._waiting_bytes = waiting_bytes
 
     def configure(
         self,
@@ -86,7 +93,9 @@ class UnevenSplit(DataConfig):
             options = self._resolve_execution_options(name)
             options.preserve_order = True
             cpus = int(cluster_resources().get("CPU", 1))
-            options.resource_limits = ExecutionResources.for_limits(object_store_memory=WAITING_BYTES * cpus)
+            options.resource_limits = ExecutionResources.for_limits(
+                object_store_memory=self._waiting_bytes * cpus
+            )
             dataset.context.execution_options = options
             splits = dataset.streaming_split(world_size, equal=False, locality_hints=worker_node_ids)
             for share, split in zip(shares, splits, strict=True):

@@ -12,10 +12,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*exclude_resources:DeprecationW
 
 def test_the_feed_alone_and_each_network_are_measured(local_ray: None, tiny_assets: str) -> None:
     setting = Setting(rounds=2, seconds=0.05, networks=("tiny",))
-    *alone, tiny = end_to_end_rows(Assets.open(tiny_assets), setting)
-    assert [found.name for found in alone] == ["feed alone", "feed alone, a core"]
-    assert tiny.name == "tiny"
-    assert tiny.bound == "the same steps from memory"
-    assert 0 < tiny.low <= tiny.value <= tiny.high
-    assert all(found.value > 0 for found in alone)
-    assert tiny.ceiling
+    rows = {found.name: found for found in end_to_end_rows(Assets.open(tiny_assets), setting)}
+    measured = ("feed alone", "feed alone, a core", "tiny")
+    assert list(rows) == [f"{name}, {coding}" for coding in ("jpeg", "raw") for name in measured]
+    for coding in ("jpeg", "raw"):
+        tiny = rows[f"tiny, {coding}"]
+        assert tiny.bound == "the same steps from memory"
+        assert 0 < tiny.low <= tiny.value <= tiny.high
+        assert tiny.ceiling
+        assert all(rows[f"{name}, {coding}"].value > 0 for name in measured)
