@@ -1,7 +1,7 @@
 """The font of captions: one that has what the texts are written with, where this machine has one."""
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import uharfbuzz as hb
@@ -48,6 +48,7 @@ def _paths() -> list[Path]:
     return [*plain, *sorted(font_paths(cache_folder() / "debian"))]
 
 
+@cache
 def _covered(path: Path) -> set[int]:
     try:
         face = hb.Face(hb.Blob.from_file_path(str(path)))

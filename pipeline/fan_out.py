@@ -40,7 +40,7 @@ def fan_out(
         place, item = running.pop(done)
         try:
             return place, ray.get(done)
-        except ray.exceptions.WorkerCrashedError as error:
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise LostTaskError(
                 f"The processes that worked at {named(item)} died, each time it was tried. Too little memory "
                 "does that (the machine's log, dmesg, tells of it), and so does a damaged file where one is "

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from ray import __version__ as ray_version
 
+from crnn.checkpoint import Bundle
+from crnn.errors import BundleError
 from pipeline.errors import CheckpointError, ObjectNotFoundError
-from pipeline.resume import STATE, read
+from pipeline.resume import BUNDLE, HARDEST_SHEET, HARDEST_TABLE, STATE, read
 from pipeline.runs import SNAPSHOT, CheckpointFiles
 from pipeline.storage import exists, join, list_objects, local_copy, read_bytes, write_atomic
 from pipeline.tracking import MetricPoint
@@ -73,8 +75,11 @@ def _is_whole(uri: str) -> bool:
     try:
         with local_copy(uri + "/") as directory:
             read(directory, torch.device("cpu"))
-    except (CheckpointError, ObjectNotFoundError) as error:
-        log.warning("%s", error)
+            Bundle.load(directory / BUNDLE)
+            if len({(directory / name).exists() for name in (HARDEST_TABLE, HARDEST_SHEET)}) > 1:
+                raise ObjectNotFoundError(f"{HARDEST_TABLE} and {HARDEST_SHEET} aren't both there")
+    except (CheckpointError, BundleError, ObjectNotFoundError) as error:
+        log.warning("%s is not whole, and left where it is: %s", uri, error.__cause__ or error)
         return False
     return True
 

@@ -60,7 +60,8 @@ class TrainConfig:
     seed: int = 7
     """Names the initial weights and the order of the data."""
     workers: int = 1
-    """Training workers, one GPU each where there are GPUs; each step takes a batch for each."""
+    """Training workers, one GPU each where there are GPUs; each step takes a batch for each, or for as many
+    as the run ever had."""
     min_workers: int | None = None
     """Go on with as few as these while machines are missing: a step keeps its batches, and those that are
     there take several each. The run waits for all workers where not given."""

@@ -1,7 +1,7 @@
 """What runs in each training worker: take packs, step, look at held-out words now and then, save.
 
-A step takes as many packs as the run has workers, however many of those there are at the time: while some are
-missing, the others take several each.
+A step takes as many packs as the run ever had workers, however many of those there are at the time: while
+some are missing, the others take several each.
 
 Batch norm across workers: each normalises with the statistics of its own batch, and keeps running ones. Rank
 0's count: its averages are sent to the others before each checkpoint, so that what is evaluated is what is
@@ -12,6 +12,7 @@ import copy
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def train_loop(settings: dict[str, Any]) -> None:
     Worker(settings["config"], settings["board"]).run()
 
 
+@cache
+def _scratch() -> "tempfile.TemporaryDirectory[str]":
+    """The process's own: checkpoints that never come to be uploaded go with it."""
+    return tempfile.TemporaryDirectory(prefix="crnn-checkpoints-")
+
+
 class Worker:
     """One rank of a training run."""
 
@@ -82,6 +89,7 @@ class Worker:
         self._refused = 0
         self._looks_without_best = 0
         self._hardest = Hardest()
+        self._uploading: Path | None = None
 
     def run(self) -> None:
         """Trains from the last checkpoint, if there is one, until the run is at its end or told to stop."""
@@ -206,7 +214,8 @@ class Worker:
         self._count_looks()
         looked = time.perf_counter()
         hardest = self._hardest.take(self.control) if look else []
-        directory = Path(tempfile.mkdtemp(prefix="crnn-checkpoint-"))  # Ray deletes it when it is uploaded
+        self._note({"train/look_s": looked - began})  # for which training stood still
+        directory = Path(tempfile.mkdtemp(dir=_scratch().name))  # Ray deletes it when it is uploaded
         resume.write_rank(directory, self.rank, self.progress)
         if self.rank == 0:
             bundle = Bundle(
@@ -230,15 +239,18 @@ class Worker:
             "images_seen": self.progress.images,
             "images_per_s": self.progress.images / max(self.progress.seconds, 1e-9),
         }
+        # Training goes on while it is uploaded, but not while one before it still is, nor at the end.
+        waits = not look or (self._uploading is not None and self._uploading.exists())
+        modes = ray.train.CheckpointUploadMode
         ray.train.report(
             reported,
             checkpoint=ray.train.Checkpoint.from_directory(directory),
-            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,  # training goes on meanwhile
+            checkpoint_upload_mode=modes.SYNC if waits else modes.ASYNC,
             delete_local_checkpoint_after_upload=True,
         )
-        saved = time.perf_counter()
-        # How long training stood still for it; of the next checkpoint's history.
-        self._note({"train/look_s": looked - began, "train/save_s": saved - looked})
+        self._uploading = directory
+        # The same of drawing, writing and waiting; stands in the next checkpoint's history.
+        self._note({"train/save_s": time.perf_counter() - looked})
         self.meter = Meter()
 
     def _count_looks(self) -> None:

@@ -20,7 +20,7 @@ class WorkerConfig:
     optimizer: OptimizerConfig
     precision: Precision
     packs_per_step: int
-    """Over all workers; the same on every number of them."""
+    """Over all workers, at least: no fewer than the steps before a checkpoint took."""
     total_images: int
     """Of the whole run, over all workers."""
     total_seconds: float

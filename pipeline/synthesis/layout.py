@@ -29,6 +29,8 @@ _LEAST_HEIGHT = 6
 """Of ink, in pixels: dots and dashes alone, enlarged to a picture, could be anything."""
 _PIECE = 0.45
 """Most of a neighbouring letter that is in the picture: it must not be read as one of the word."""
+_USUAL = 8.0
+"""Pixels between letters beyond which what stands beside a word can't be told from it."""
 _APART = 0.95
 """Beyond this share of the spaced words, letters stand far apart."""
 _SPACING, _SMALL_CAPS, _JITTER, _NEIGHBOUR, _UNDERLINE = (
@@ -182,7 +184,7 @@ class Typesetter:
             head = min(up for _, _, up in glyphs)
             _paste(canvas, glyphs, start, bottom + int(gap) - head)
             return (0.0, 0.0, 0.0, gap + shown)
-        if spacing > 64 * self._strengths.spacing[1]:  # of letters far apart, it would be one
+        if spacing > 64 * min(_USUAL, self._strengths.spacing[1]):  # of letters far apart, it would be one
             return (0.0, 0.0, 0.0, 0.0)
         behind = side < 0.8
         line = self._line(beside[:1] if behind else beside[-1:], face, 0, small=False)

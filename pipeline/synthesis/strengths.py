@@ -17,15 +17,15 @@ def within(span: Range, drawn: float) -> float:
 def whole(span: Range, drawn: float) -> int:
     """One of the range's whole numbers, each as likely."""
     low, high = span
-    return int(low + (high - low + 1) * drawn)
+    return min(int(high), int(low + (high - low + 1) * drawn))
 
 
 _LIMITS: Mapping[str, Range] = {
     "spacing": (-4, 40),
     "small_caps": (0.3, 1),
     "jitter": (0, 12),
-    "neighbour_gap": (1, 24),
-    "neighbour_shown": (0, 24),
+    "neighbour_gap": (1, 16),
+    "neighbour_shown": (0, 12),
     "border": (1, 8),
     "shadow": (0, 24),
     "shadow_density": (0, 1),
@@ -99,7 +99,7 @@ class Strengths:
     extrusion: Range = (3.0, 9.0)
     """Twice the depth of blocks, in pixels."""
     hollow: Range = (1.0, 2.0)
-    """Width of outlines alone, in whole pixels."""
+    """Width of outlines alone, in whole pixels; thin ones are likelier."""
     underline: Range = (2.0, 4.0)
     """Thickness, in whole pixels below the upper end."""
     rotation: float = 15.0

@@ -82,7 +82,7 @@ def test_a_list_that_is_cut_short_is_made_anew_from_the_checkpoints(run: Path, s
     assert found(run) == (NAMES[2], dict(zip(NAMES[1:], ACCURACIES[1:], strict=True)))
 
 
-@pytest.mark.parametrize("name", [resume.STATE, resume.HISTORY, "position-00000.json"])
+@pytest.mark.parametrize("name", [resume.STATE, resume.HISTORY, "position-00000.json", "bundle/bundle.json"])
 @pytest.mark.parametrize("left", [None, 20])
 def test_a_checkpoint_whose_upload_was_cut_off_is_not_picked_up(
     run: Path, name: str, left: int | None

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*exclude_resources:DeprecationW
 
 
 def test_the_feed_alone_and_each_network_are_measured(local_ray: None, tiny_assets: str) -> None:
-    setting = Setting(rounds=2, seconds=0.05, networks=("tiny",))
+    setting = Setting(rounds=1, seconds=0.05, networks=("tiny",))
     rows = {found.name: found for found in end_to_end_rows(Assets.open(tiny_assets), setting)}
     measured = ("feed alone", "feed alone, a core", "tiny")
     assert list(rows) == [f"{name}, {coding}" for coding in ("jpeg", "raw") for name in measured]

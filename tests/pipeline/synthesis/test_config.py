@@ -84,3 +84,9 @@ def test_presets_are_sound_and_differ(preset: str) -> None:
 def test_every_strength_has_its_limits() -> None:
     assert {field.name for field in fields(Strengths)} == set(strengths._LIMITS)
     assert all(low < high for low, high in strengths._LIMITS.values())
+
+
+@pytest.mark.parametrize("span", [(1.0, 4.0), (1.0, 3.7), (2.5, 2.9), (3.0, 3.0)])
+def test_whole_numbers_stay_within_their_range(span: tuple[float, float]) -> None:
+    drawn = [strengths.whole(span, i / 1000) for i in range(1000)]
+    assert (min(drawn), max(drawn)) == (int(span[0]), int(span[1]))
