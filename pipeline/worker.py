@@ -9,10 +9,8 @@ saved, and its weights too: machines that round differently part by a little fro
 """
 
 import copy
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from crnn.model import channels_last, seeded
 from crnn.training import Batch, Learner
 from pipeline import resume
 from pipeline.board import StopSign
+from pipeline.checkpoint_upload import CheckpointUpload
 from pipeline.hardest import Hardest, show
 from pipeline.machine import available_cpus
 from pipeline.meter import Meter, Turn
@@ -47,12 +46,6 @@ def train_loop(settings: dict[str, Any]) -> None:
         settings: "config", a WorkerConfig, and "board", the handle of a `pipeline.board.Board`.
     """
     Worker(settings["config"], settings["board"]).run()
-
-
-@cache
-def _scratch() -> "tempfile.TemporaryDirectory[str]":
-    """The process's own: checkpoints that never come to be uploaded go with it."""
-    return tempfile.TemporaryDirectory(prefix="crnn-checkpoints-")
 
 
 class Worker:
@@ -89,7 +82,7 @@ class Worker:
         self._refused = 0
         self._looks_without_best = 0
         self._hardest = Hardest()
-        self._uploading: Path | None = None
+        self._upload = CheckpointUpload()
 
     def run(self) -> None:
         """Trains from the last checkpoint, if there is one, until the run is at its end or told to stop."""
@@ -215,7 +208,7 @@ class Worker:
         looked = time.perf_counter()
         hardest = self._hardest.take(self.control) if look else []
         self._note({"train/look_s": looked - began})  # for which training stood still
-        directory = Path(tempfile.mkdtemp(dir=_scratch().name))  # Ray deletes it when it is uploaded
+        directory = self._upload.folder()
         resume.write_rank(directory, self.rank, self.progress)
         if self.rank == 0:
             bundle = Bundle(
@@ -239,16 +232,7 @@ class Worker:
             "images_seen": self.progress.images,
             "images_per_s": self.progress.images / max(self.progress.seconds, 1e-9),
         }
-        # Training goes on while it is uploaded, but not while one before it still is, nor at the end.
-        waits = not look or (self._uploading is not None and self._uploading.exists())
-        modes = ray.train.CheckpointUploadMode
-        ray.train.report(
-            reported,
-            checkpoint=ray.train.Checkpoint.from_directory(directory),
-            checkpoint_upload_mode=modes.SYNC if waits else modes.ASYNC,
-            delete_local_checkpoint_after_upload=True,
-        )
-        self._uploading = directory
+        self._upload.report(directory, reported, wait=not look)
         # The same of drawing, writing and waiting; stands in the next checkpoint's history.
         self._note({"train/save_s": time.perf_counter() - looked})
         self.meter = Meter()

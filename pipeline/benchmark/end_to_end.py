@@ -102,7 +102,7 @@ def _both(source: Source, name: str, setting: Setting) -> tuple[list[float], lis
         _steps(learner, islice(fed, 1), device, images=1)
         _steps(learner, memory, device, seconds=setting.seconds)
         for _ in range(setting.rounds):
-            time.sleep(min(2.0, 4 * setting.seconds))  # until as many packs wait as may
+            time.sleep(min(2.0, 4 * setting.seconds))  # until as many packs wait as may: Ray tells nobody
             rates[0].append(_steps(learner, memory, device, seconds=setting.seconds))
             rates[1].append(
                 _steps(learner, fed, device, seconds=setting.seconds, images=_TAKEN * _WINDOW_ROWS)
